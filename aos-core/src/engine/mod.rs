@@ -1,0 +1,5 @@
+//! The engine.
+
+mod program;
+
+pub(crate) use program::{EffectResult, Program};

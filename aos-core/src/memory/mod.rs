@@ -1,0 +1,1 @@
+//! Reference implementations of every contract, legal in production for embedders.

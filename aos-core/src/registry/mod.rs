@@ -1,0 +1,1 @@
+//! The versioned set of skills and workflows.

@@ -1,0 +1,363 @@
+//! The contract of a store that keeps runs, their leases and their inboxes.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::BoxFuture;
+use crate::canonical::Hash;
+use crate::error::{Failure, codes};
+use crate::event::Fork;
+use crate::id::{RunId, TenantId, WorkerId};
+use crate::money::Money;
+use crate::payload::Payload;
+use crate::random::Seed;
+use crate::time::Timestamp;
+use crate::workflow::WorkflowVersion;
+
+/// Where a run stands, as lists and filters show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Accepted, not begun.
+    Queued,
+    /// A worker has it.
+    Running,
+    /// It waits for a timer or its inbox; nobody holds it.
+    Parked,
+    /// It gave an output.
+    Succeeded,
+    /// It failed.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+    /// It killed its workers too often; an operator decides.
+    Dead,
+}
+
+impl RunState {
+    /// Every state, in the order of a run's life.
+    pub const ALL: [Self; 7] =
+        [Self::Queued, Self::Running, Self::Parked, Self::Succeeded, Self::Failed, Self::Cancelled, Self::Dead];
+
+    /// The state as wire text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Parked => "parked",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// The state of a wire text.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// Whether nothing will happen to the run by itself any more.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::Dead)
+    }
+}
+
+/// A run to be created.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewRun {
+    /// Its id.
+    pub run: RunId,
+    /// Its owner.
+    pub tenant: TenantId,
+    /// Which workflow.
+    pub workflow: WorkflowVersion,
+    /// Hash of the plan, which is a blob of the store.
+    pub plan: Hash,
+    /// Its input.
+    pub input: Payload,
+    /// Its seed.
+    pub seed: Seed,
+    /// What it may spend.
+    pub budget: Option<Money>,
+    /// The run that started it.
+    pub parent: Option<RunId>,
+    /// The run it is a fork of.
+    pub forked_from: Option<Fork>,
+    /// The caller's key: a second creation with the same key gives the first run.
+    pub idempotency_key: Option<String>,
+    /// The request that created it, for tracing.
+    pub request_id: Option<String>,
+}
+
+impl NewRun {
+    /// What must be equal for two creations under one idempotency key to be the same request.
+    pub fn fingerprint(&self) -> Hash {
+        Hash::of(format!(
+            "{}\n{}\n{}\n{}\n{}",
+            self.workflow,
+            self.plan,
+            self.input.hash(),
+            self.seed,
+            self.budget.map(|b| b.to_string()).unwrap_or_default()
+        ))
+    }
+}
+
+/// What a creation gave.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Created {
+    /// A new run; with a lease when one was asked for.
+    New(RunRecord, Option<Lease>),
+    /// The run that this idempotency key, or this run id, already named.
+    Existing(RunRecord),
+}
+
+/// A run as the store knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRecord {
+    /// What it was created from.
+    pub new: NewRun,
+    /// Where it stands.
+    pub state: RunState,
+    /// When it was created, by the store's clock.
+    pub created_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Its output, when it succeeded.
+    pub output: Option<Payload>,
+    /// Why it did not succeed.
+    pub failure: Option<Failure>,
+    /// What it has cost, when it has ended.
+    pub cost: Money,
+    /// Its content hash, when it has ended.
+    pub content_hash: Option<Hash>,
+    /// How often a worker died with it.
+    pub rescues: u32,
+}
+
+/// The right of one worker to advance one run, until a deadline of the store's clock.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// The run's owner.
+    pub tenant: TenantId,
+    /// The run.
+    pub run: RunId,
+    /// Who holds it.
+    pub worker: WorkerId,
+    /// Rises with every claim of the run: the fencing token of every write.
+    pub epoch: u64,
+}
+
+/// A claimed run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// The right to advance it.
+    pub lease: Lease,
+    /// The run.
+    pub record: RunRecord,
+}
+
+/// What somebody sent to a run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// A signal for the program.
+    Signal {
+        /// Its name.
+        name: String,
+        /// What it carries.
+        payload: Payload,
+    },
+    /// A request to stop.
+    Cancel {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A message in a run's inbox.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InboxItem {
+    /// Its number within the run, rising from 1.
+    pub seq: u64,
+    /// What was sent.
+    pub message: Message,
+}
+
+/// Which runs to list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunFilter {
+    /// Only this owner's.
+    pub tenant: TenantId,
+    /// Only in one of these states; empty means all.
+    pub states: Vec<RunState>,
+    /// Only of the workflow with this id.
+    pub workflow: Option<crate::id::WorkflowId>,
+    /// Only children of this run.
+    pub parent: Option<RunId>,
+    /// Continue after this cursor of an earlier page.
+    pub cursor: Option<String>,
+    /// At most this many; 0 means the store's default of 50.
+    pub limit: usize,
+}
+
+/// One page of a list, newest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunPage {
+    /// The runs.
+    pub runs: Vec<RunRecord>,
+    /// Where the next page starts; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// How many runs wait, run and so on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueStats {
+    /// Runs in each state that is not terminal, and `Dead`.
+    pub by_state: Vec<(RunState, u64)>,
+    /// When the oldest claimable run became claimable.
+    pub oldest: Option<Timestamp>,
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The writer's lease is not the run's current one.
+    #[error("the lease of {worker} on run {run} (epoch {epoch}) is no longer current")]
+    Fenced {
+        /// The run.
+        run: RunId,
+        /// The writer.
+        worker: WorkerId,
+        /// The writer's epoch.
+        epoch: u64,
+    },
+    /// An append does not start at the next free index.
+    #[error("the journal of run {run} does not continue at index {index}")]
+    IndexConflict {
+        /// The run.
+        run: RunId,
+        /// The index the append started at.
+        index: u64,
+    },
+    /// There is no such thing.
+    #[error("there is no {what} {id}")]
+    NotFound {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its name.
+        id: String,
+    },
+    /// The state of the thing does not allow this.
+    #[error("{0}")]
+    Conflict(String),
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key {key:?} was used for run {run} with another request")]
+    IdempotencyMismatch {
+        /// The key.
+        key: String,
+        /// The run it made.
+        run: RunId,
+    },
+    /// The store can't be reached, or failed in a way that may pass.
+    #[error("the store failed to {operation}")]
+    Unavailable {
+        /// What was being done.
+        operation: &'static str,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The store holds something it should not.
+    #[error("the store holds a damaged {what} {id}: {why}")]
+    Corrupt {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its name.
+        id: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let code = match &error {
+            StoreError::Fenced { .. } | StoreError::IndexConflict { .. } => codes::FENCED,
+            StoreError::NotFound { .. } => codes::NOT_FOUND,
+            StoreError::Conflict(_) => codes::CONFLICT,
+            StoreError::IdempotencyMismatch { .. } => codes::IDEMPOTENCY_MISMATCH,
+            StoreError::Unavailable { .. } => codes::STORE_UNAVAILABLE,
+            StoreError::Corrupt { .. } => codes::STORE_CORRUPT,
+        };
+        let mut message = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            message = format!("{message}: {cause}");
+            source = cause.source();
+        }
+        Self::new(code, message)
+    }
+}
+
+/// Keeps runs, their leases and their inboxes.
+///
+/// # Contract
+/// - `create` is durable when it resolves with `Ok`; the same tenant and idempotency key, or the same run id, gives
+///   [`Created::Existing`] when the [fingerprint](NewRun::fingerprint) is equal and
+///   [`StoreError::IdempotencyMismatch`] when it is not.
+/// - A run is claimable when it is queued; parked with its wake time come, or with an unseen inbox item; or running
+///   with its lease's deadline passed. Every claim raises the epoch; at most one lease is current at any time; a
+///   claim of an expired lease counts as a rescue.
+/// - Lease deadlines come from the store's clock only.
+/// - Inbox numbers of a run rise from 1 without gaps; an item is durable when `send` resolves. A message to a run
+///   in a terminal state is [`StoreError::Conflict`].
+/// - `changed` resolves once the run's inbox has an item after `after`, or the run is terminal; also for changes
+///   made by other processes. It may resolve without cause.
+/// - Nothing of one tenant is visible to, or changed by, a call for another.
+pub trait RunStore: Send + Sync {
+    /// Accepts a run. With `claim`, the new run is leased to that worker at once.
+    fn create(&self, run: NewRun, claim: Option<(WorkerId, Duration)>) -> BoxFuture<'_, Result<Created, StoreError>>;
+
+    /// The run, if the tenant has it.
+    fn get<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>>;
+
+    /// Runs that fit a filter, newest first.
+    fn list(&self, filter: RunFilter) -> BoxFuture<'_, Result<RunPage, StoreError>>;
+
+    /// Leases up to `max` claimable runs of any tenant, oldest first.
+    fn claim<'a>(
+        &'a self,
+        worker: &'a WorkerId,
+        max: usize,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Claim>, StoreError>>;
+
+    /// Prolongs leases; gives back those that are no longer current.
+    fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> BoxFuture<'a, Result<Vec<Lease>, StoreError>>;
+
+    /// Gives a lease back without progress: the run is queued again. A stale lease changes nothing and is `Ok`.
+    fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Puts a message into a run's inbox; gives its number.
+    fn send<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        run: &'a RunId,
+        message: Message,
+    ) -> BoxFuture<'a, Result<u64, StoreError>>;
+
+    /// Inbox items after number `after`, oldest first.
+    fn inbox<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        run: &'a RunId,
+        after: u64,
+    ) -> BoxFuture<'a, Result<Vec<InboxItem>, StoreError>>;
+
+    /// Resolves once there may be something after number `after` in the inbox, or the run has ended.
+    fn changed(&self, tenant: &TenantId, run: &RunId, after: u64) -> BoxFuture<'static, ()>;
+
+    /// How many runs wait, run and so on, over all tenants.
+    fn stats(&self) -> BoxFuture<'_, Result<QueueStats, StoreError>>;
+}
