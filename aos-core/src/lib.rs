@@ -7,6 +7,7 @@ pub mod blob;
 pub mod budget;
 pub mod cache;
 pub mod canonical;
+pub mod diff;
 pub mod engine;
 pub mod error;
 pub mod event;
