@@ -111,11 +111,7 @@ impl Differ {
 
     fn push(&mut self, expected: Option<&Value>, actual: Option<&Value>) {
         if !self.full() {
-            self.changes.push(Change {
-                path: self.path.clone(),
-                expected: expected.cloned(),
-                actual: actual.cloned(),
-            });
+            self.changes.push(Change { path: self.path.clone(), expected: expected.cloned(), actual: actual.cloned() });
         }
     }
 
