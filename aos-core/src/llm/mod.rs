@@ -1,1 +1,16 @@
-//! Requests to and answers of language models.
+//! Requests to and answers of language models, and the adapters that carry them.
+//!
+//! Workflows never reach a model themselves: they call the skill `llm_invoke`, which asks the host's [`Adapters`] for
+//! the adapter to use. Which one that is depends on the step, the host's default and the operator's [`Switches`].
+
+mod adapter;
+mod adapters;
+mod content;
+mod request;
+mod response;
+
+pub use adapter::{LlmAdapter, LlmAnswer, LlmCall};
+pub use adapters::{AdapterStatus, Adapters, STUB, Switches};
+pub use content::{CacheTtl, Content, ImageSource};
+pub use request::{LlmRequest, Message, Role, Tool, ToolChoice};
+pub use response::{LlmResponse, StopReason, Usage};

@@ -1,0 +1,94 @@
+//! The contract of an adapter: a binding to a provider of language models.
+
+use std::sync::Arc;
+
+use super::request::LlmRequest;
+use super::response::LlmResponse;
+use crate::BoxFuture;
+use crate::error::Failure;
+use crate::id::{EffectId, RunId, TenantId};
+use crate::money::Money;
+use crate::random::Seed;
+use crate::skill::SkillCall;
+use crate::time::Timestamp;
+
+/// One call of an adapter: a request and the circumstances.
+#[derive(Clone, Debug)]
+pub struct LlmCall {
+    /// What is asked; it has passed [`LlmRequest::check`].
+    pub request: Arc<LlmRequest>,
+    /// On whose behalf: limits and caches are per tenant.
+    pub tenant: TenantId,
+    /// The run that asks; `None` outside of runs.
+    pub run: Option<RunId>,
+    /// The effect that asks; `None` outside of runs.
+    pub effect: Option<EffectId>,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// The same for every attempt of one effect.
+    pub idempotency_key: String,
+    /// The effect's seed, for adapters that make answers up.
+    pub seed: Seed,
+    /// When the answer is no longer wanted; `None` for never.
+    pub deadline: Option<Timestamp>,
+}
+
+impl LlmCall {
+    /// A first attempt outside of any run.
+    pub fn new(request: LlmRequest, seed: Seed) -> Self {
+        Self {
+            request: Arc::new(request),
+            tenant: TenantId::default(),
+            run: None,
+            effect: None,
+            attempt: 1,
+            idempotency_key: String::new(),
+            seed,
+            deadline: None,
+        }
+    }
+
+    /// The call that one attempt of a skill makes.
+    pub fn for_skill(request: LlmRequest, call: &SkillCall) -> Self {
+        Self {
+            request: Arc::new(request),
+            tenant: call.tenant.clone(),
+            run: Some(call.run.clone()),
+            effect: Some(call.effect.clone()),
+            attempt: call.attempt,
+            idempotency_key: call.idempotency_key.clone(),
+            seed: call.seed,
+            deadline: call.deadline,
+        }
+    }
+}
+
+/// What an adapter gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LlmAnswer {
+    /// The answer.
+    pub response: LlmResponse,
+    /// What it cost; `None` when that is not known, which is not the same as nothing.
+    pub cost: Option<Money>,
+}
+
+/// A binding to a provider of language models.
+///
+/// # Contract
+/// - `name` and `is_live` never change. A live adapter reaches a provider, and may spend money or tell it something;
+///   one that is not live answers from what it has.
+/// - `invoke` makes one attempt: no retries of its own (they belong to the engine, which journals them), and after
+///   an outcome that is not known it fails and says so.
+/// - An answer's `adapter` is the name of the adapter that was called, and its `usage` and cost are of this attempt only.
+///   A failure of an attempt that was paid for carries its cost.
+/// - Failures have the `ERR_LLM_…` codes; a provider's `retry-after` becomes [`Failure::retry_after_ms`].
+/// - Dropping the future abandons the attempt.
+/// - Keys and other secrets appear in no answer, failure or `Debug` text.
+pub trait LlmAdapter: Send + Sync {
+    /// The name that steps use: short, lower case (`claude`, `stub`, `recorded`).
+    fn name(&self) -> &str;
+    /// Whether a call reaches a provider.
+    fn is_live(&self) -> bool;
+    /// Makes one attempt.
+    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, Failure>>;
+}
