@@ -1,1 +1,6 @@
-//! AOS server.
+//! The AOS server: HTTP, worker loop and the backends behind the core's contracts.
+
+pub mod clock;
+pub mod http;
+pub mod hub;
+pub mod telemetry;

@@ -1,0 +1,37 @@
+//! The machine's clock, behind the core's contract.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aos_core::BoxFuture;
+use aos_core::time::{Clock, Timestamp};
+
+/// The current time. A clock that stands before 1970 reads as 1970.
+pub fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::EPOCH.saturating_add(since_epoch)
+}
+
+/// The machine's clock with tokio's timer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        now()
+    }
+
+    fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()> {
+        // The timer counts monotonic time, the deadline is wall time: look again after a while, so that a clock that
+        // was set forward is noticed.
+        const LOOK_AGAIN: Duration = Duration::from_secs(60);
+        Box::pin(async move {
+            loop {
+                let left = deadline.since(now());
+                if left.is_zero() {
+                    return;
+                }
+                tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+            }
+        })
+    }
+}

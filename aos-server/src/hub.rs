@@ -1,0 +1,223 @@
+//! What this process hears about runs while it writes their journals: who waits for a run learns of its progress at
+//! once, and the worker learns when a parked run is due.
+//!
+//! The hub speeds things up and is never needed for correctness: another process may advance a run, so whoever waits
+//! also looks at the store from time to time.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use aos_core::BoxFuture;
+use aos_core::id::{RunId, TenantId};
+use aos_core::journal::{Append, JournalStore, Line, Transition};
+use aos_core::runs::StoreError;
+use aos_core::time::Timestamp;
+use tokio::sync::{Notify, watch};
+
+use crate::telemetry::Metrics;
+
+/// Wake-ups that are remembered; parked runs beyond that are found by polling.
+const MAX_WAKE_UPS: usize = 100_000;
+
+/// How far a run has come, as far as this process knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Durable entries, as far as this process wrote them; 0 when it wrote none since somebody watched.
+    pub entries: u64,
+    /// Whether the run has ended.
+    pub finished: bool,
+}
+
+/// Tells watchers of runs about progress, and the worker about work.
+#[derive(Default)]
+pub struct Hub {
+    watched: Mutex<HashMap<RunId, watch::Sender<Progress>>>,
+    due: Mutex<BinaryHeap<Reverse<Timestamp>>>,
+    work: Notify,
+}
+
+impl Hub {
+    /// A hub that nobody watches.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Begins to watch a run. Watch first and read the store after that, so that no change is lost in between.
+    pub fn watch(self: &Arc<Self>, run: &RunId) -> Watch {
+        let receiver = lock(&self.watched).entry(run.clone()).or_default().subscribe();
+        Watch { hub: Arc::clone(self), run: run.clone(), receiver }
+    }
+
+    /// Says that there may be runs to claim.
+    pub fn work_arrived(&self) {
+        self.work.notify_one();
+    }
+
+    /// Resolves after [`Hub::work_arrived`].
+    pub async fn work(&self) {
+        self.work.notified().await;
+    }
+
+    /// The earliest time at which a run that was parked here is due.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        lock(&self.due).peek().map(|Reverse(at)| *at)
+    }
+
+    /// Forgets the wake-ups up to `now`: their runs are about to be claimed.
+    pub fn take_due(&self, now: Timestamp) {
+        let mut due = lock(&self.due);
+        while due.peek().is_some_and(|Reverse(at)| *at <= now) {
+            due.pop();
+        }
+    }
+
+    fn appended(&self, append: &Done) {
+        if let Some(sender) = lock(&self.watched).get(&append.run) {
+            sender.send_replace(Progress { entries: append.entries, finished: append.finished });
+        }
+        if let Some(at) = append.wake_at {
+            let mut due = lock(&self.due);
+            if due.len() < MAX_WAKE_UPS {
+                due.push(Reverse(at));
+            }
+            drop(due);
+            self.work.notify_one();
+        }
+    }
+}
+
+/// One look-out for a run's progress.
+pub struct Watch {
+    hub: Arc<Hub>,
+    run: RunId,
+    receiver: watch::Receiver<Progress>,
+}
+
+impl Watch {
+    /// Resolves at the next progress after the last one this watch has seen.
+    pub async fn progress(&mut self) -> Progress {
+        if self.receiver.changed().await.is_err() {
+            // The sender lives as long as a watch does; without one there is nothing to hear.
+            std::future::pending::<()>().await;
+        }
+        *self.receiver.borrow_and_update()
+    }
+
+    /// Resolves once this process has ended the run.
+    pub async fn finished(&mut self) {
+        if self.receiver.wait_for(|progress| progress.finished).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut watched = lock(&self.hub.watched);
+        // This watch's own receiver still counts.
+        if watched.get(&self.run).is_some_and(|sender| sender.receiver_count() <= 1) {
+            watched.remove(&self.run);
+        }
+    }
+}
+
+/// A journal store that tells the hub and the metrics what was made durable.
+pub struct HeardJournal {
+    inner: Arc<dyn JournalStore>,
+    hub: Arc<Hub>,
+    metrics: Metrics,
+}
+
+impl HeardJournal {
+    /// Wraps a store.
+    pub fn new(inner: Arc<dyn JournalStore>, hub: Arc<Hub>, metrics: Metrics) -> Self {
+        Self { inner, hub, metrics }
+    }
+}
+
+struct Done {
+    run: RunId,
+    entries: u64,
+    finished: bool,
+    wake_at: Option<Timestamp>,
+}
+
+impl JournalStore for HeardJournal {
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {
+        let done = Done {
+            run: append.lease.run.clone(),
+            entries: append.first_index + append.lines.len() as u64,
+            finished: matches!(append.transition, Transition::Finish(_)),
+            wake_at: match append.transition {
+                Transition::Park { wake_at, .. } => wake_at,
+                Transition::Continue | Transition::Finish(_) => None,
+            },
+        };
+        let started = Instant::now();
+        Box::pin(async move {
+            let result = self.inner.append(append).await;
+            match &result {
+                Ok(()) => {
+                    self.metrics.append(started.elapsed());
+                    self.hub.appended(&done);
+                }
+                Err(StoreError::Fenced { .. }) => self.metrics.fenced(),
+                Err(_) => {}
+            }
+            result
+        })
+    }
+
+    fn read<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        run: &'a RunId,
+        from: u64,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Line>, StoreError>> {
+        self.inner.read(tenant, run, from, limit)
+    }
+}
+
+/// The maps stay consistent whatever panicked while holding the lock: every change is one call.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(run: &str, entries: u64, finished: bool) -> Done {
+        Done { run: RunId::new(run).unwrap(), entries, finished, wake_at: None }
+    }
+
+    #[tokio::test]
+    async fn a_watch_hears_its_run_only_and_is_forgotten_when_dropped() {
+        let hub = Hub::new();
+        let mut one = hub.watch(&RunId::new("one").unwrap());
+        hub.appended(&done("two", 9, true));
+        hub.appended(&done("one", 3, false));
+        assert_eq!(one.progress().await, Progress { entries: 3, finished: false });
+        hub.appended(&done("one", 4, true));
+        one.finished().await;
+        let again = hub.watch(&RunId::new("one").unwrap());
+        drop(one);
+        assert_eq!(lock(&hub.watched).len(), 1);
+        drop(again);
+        assert!(lock(&hub.watched).is_empty());
+    }
+
+    #[test]
+    fn wake_ups_come_in_order() {
+        let hub = Hub::new();
+        for ms in [30, 10, 20] {
+            hub.appended(&Done { wake_at: Some(Timestamp::from_millis(ms)), ..done("r", 1, false) });
+        }
+        assert_eq!(hub.next_due(), Some(Timestamp::from_millis(10)));
+        hub.take_due(Timestamp::from_millis(20));
+        assert_eq!(hub.next_due(), Some(Timestamp::from_millis(30)));
+    }
+}
