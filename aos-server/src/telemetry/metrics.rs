@@ -202,9 +202,7 @@ impl Metrics {
             inner.replays.add(0, &[KeyValue::new("result", result)]);
         }
         for operation in ["register", "enable", "disable", "import", "rollback", "resolve"] {
-            inner
-                .registry_operations
-                .add(0, &[KeyValue::new("operation", operation), KeyValue::new("result", "ok")]);
+            inner.registry_operations.add(0, &[KeyValue::new("operation", operation), KeyValue::new("result", "ok")]);
         }
         for state in [RunState::Queued, RunState::Running, RunState::Parked, RunState::Dead] {
             self.queue_depth(state, 0);
