@@ -1,6 +1,8 @@
 //! The AOS server: HTTP, worker loop and the backends behind the core's contracts.
 
 pub mod clock;
+pub mod config;
 pub mod http;
 pub mod hub;
+pub mod skill;
 pub mod telemetry;

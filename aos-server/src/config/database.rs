@@ -1,0 +1,56 @@
+//! Where the state of record is kept.
+
+use std::path::PathBuf;
+
+use crate::config::reader::Reader;
+use crate::config::table;
+
+/// Where runs, journals and the registry are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// One SQLite file.
+    Sqlite(PathBuf),
+}
+
+impl Database {
+    /// Reads a `DATABASE_URL`.
+    ///
+    /// # Errors
+    /// What is wrong with it, without the URL itself, which may hold a password.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+        match scheme.as_deref() {
+            Some("sqlite") => {
+                let rest = &text["sqlite:".len()..];
+                let path = rest.strip_prefix("//").unwrap_or(rest);
+                if path == ":memory:" {
+                    return Err("a database in memory loses acknowledged runs: name a file".into());
+                }
+                if path.contains(['?', '#']) {
+                    return Err("a sqlite URL has no options here: expected sqlite:// and a path".into());
+                }
+                if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+                    return Err("the URL names no file: expected sqlite:// and a path".into());
+                }
+                Ok(Self::Sqlite(PathBuf::from(path)))
+            }
+            Some("postgres" | "postgresql") => Err("Postgres comes with the next release: this one keeps its data \
+                                                    in SQLite, expected sqlite:// and a path"
+                .into()),
+            _ => Err(format!("the value is not {}", table::DATABASE_URL.expected)),
+        }
+    }
+
+    pub(crate) fn read(reader: &mut Reader) -> Option<Self> {
+        let refuse = |text: &str| match text.split_once("://") {
+            Some(("redis" | "rediss" | "unix", _)) => Err::<(), _>(
+                "Redis comes with the next release: this one runs as a single process and needs none; unset the key"
+                    .to_owned(),
+            ),
+            _ => Err("the value is not a Redis URL, and Redis comes with the next release only; unset the key".into()),
+        };
+        let redis = reader.try_optional(&table::REDIS_URL, refuse);
+        let database = reader.try_optional(&table::DATABASE_URL, Self::parse).flatten();
+        redis.and(database)
+    }
+}

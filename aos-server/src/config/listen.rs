@@ -1,0 +1,51 @@
+//! Where the server listens.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::config::reader::{Reader, boolean, integer};
+use crate::config::table;
+
+/// Where the server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// The address.
+    pub host: IpAddr,
+    /// The port; 0 takes any free one.
+    pub port: u16,
+    /// Whether serving other machines without API keys is meant.
+    pub allow_insecure: bool,
+}
+
+impl Listen {
+    /// The address to bind.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.port)
+    }
+
+    pub(crate) fn read(reader: &mut Reader) -> Option<Self> {
+        let host = reader.get(&table::HOST, host);
+        let port = reader.get(&table::PORT, |text| u16::try_from(integer(0..=65_535)(text)?).ok());
+        let allow_insecure = reader.get(&table::ALLOW_INSECURE, boolean);
+        let listen = Self { host: host?, port: port?, allow_insecure: allow_insecure? };
+        if !listen.host.to_canonical().is_loopback() && !listen.allow_insecure {
+            reader.contradiction(
+                &table::HOST,
+                format!(
+                    "{} is reachable from other machines, and this release has no API keys yet: listen on 127.0.0.1, \
+                     or set {}=true behind something that authenticates",
+                    listen.host,
+                    table::ALLOW_INSECURE.key
+                ),
+            );
+            return None;
+        }
+        Some(listen)
+    }
+}
+
+fn host(text: &str) -> Option<IpAddr> {
+    if text.eq_ignore_ascii_case("localhost") {
+        return Some(Ipv4Addr::LOCALHOST.into());
+    }
+    text.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}

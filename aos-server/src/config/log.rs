@@ -1,0 +1,67 @@
+//! Logs and traces.
+
+use std::path::PathBuf;
+
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+use crate::config::reader::{Reader, boolean, endpoint, path};
+use crate::config::table;
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What is logged, where and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Filter directives for `tracing_subscriber::EnvFilter`, known to be well-formed.
+    pub filter: String,
+    /// The form of a line.
+    pub format: LogFormat,
+    /// Append to this file instead of standard error.
+    pub file: Option<PathBuf>,
+    /// Log inputs and outputs of skills.
+    pub skill_params: bool,
+    /// OTLP collector for traces.
+    pub otlp_endpoint: Option<Url>,
+}
+
+impl Log {
+    pub(crate) fn read(reader: &mut Reader) -> Option<Self> {
+        let filter = reader.get(&table::LOG_LEVEL, filter);
+        let format = reader.get(&table::LOG_FORMAT, |text| match text.to_ascii_lowercase().as_str() {
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        });
+        let file = reader.optional(&table::LOG_FILE, path);
+        let skill_params = reader.get(&table::LOG_SKILL_PARAMS, boolean);
+        let otlp_endpoint = reader.optional(&table::OTEL_ENDPOINT, endpoint);
+        Some(Self {
+            filter: filter?,
+            format: format?,
+            file: file?,
+            skill_params: skill_params?,
+            otlp_endpoint: otlp_endpoint?,
+        })
+    }
+}
+
+fn filter(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let filter = match lower.as_str() {
+        "error" | "warn" | "info" | "debug" | "trace" | "off" => lower,
+        "warning" => "warn".into(),
+        "critical" | "fatal" => "error".into(),
+        // A bare word would be taken for the name of a module, and everything else be silenced.
+        _ if !text.contains(['=', ',']) => return None,
+        _ => text.to_owned(),
+    };
+    EnvFilter::builder().parse(&filter).ok().map(|_| filter)
+}

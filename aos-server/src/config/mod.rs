@@ -1,0 +1,90 @@
+//! Settings: the environment, an optional file, and flags that win over both.
+//!
+//! [`table`] lists every setting once; parsing, messages and the settings page come from it.
+
+mod claude;
+mod database;
+mod listen;
+mod log;
+mod page;
+mod problem;
+mod reader;
+mod secret;
+mod source;
+pub mod table;
+mod worker;
+
+pub use claude::{AdapterSwitches, Claude, KeySource};
+pub use database::Database;
+pub use listen::Listen;
+pub use log::{Log, LogFormat};
+pub use page::settings_page;
+pub use problem::{ConfigError, Origin, Problem};
+pub use secret::Secret;
+pub use source::Sources;
+pub use worker::Worker;
+
+use reader::Reader;
+use source::Values;
+use url::Url;
+
+/// Every setting, read and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where the server listens.
+    pub listen: Listen,
+    /// Where the state of record is kept.
+    pub database: Database,
+    /// The Claude adapter.
+    pub claude: Claude,
+    /// The operator's controls over adapters, as they stand at start.
+    pub switches: AdapterSwitches,
+    /// The in-process worker.
+    pub worker: Worker,
+    /// Logs and traces.
+    pub log: Log,
+    /// The server that client commands talk to.
+    pub url: Url,
+    /// Oddities that do not stop the start (unknown keys), to be logged once logging works.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads settings from `sources` and from the file that `AOS_CONFIG` names.
+    ///
+    /// # Errors
+    /// Every wrong setting at once.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(Values::merge(sources));
+        let config = Self::read(&mut reader);
+        let (problems, warnings) = reader.into_findings();
+        match config {
+            Some(config) if problems.is_empty() => Ok(Self { warnings, ..config }),
+            _ => Err(ConfigError(problems)),
+        }
+    }
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        // Every part is read before the first `?`, so that all faults are found.
+        let listen = Listen::read(reader);
+        let database = Database::read(reader);
+        let claude = Claude::read(reader);
+        let switches = AdapterSwitches::read(reader);
+        let worker = Worker::read(reader);
+        let log = Log::read(reader);
+        let url = reader.get(&table::URL, reader::endpoint);
+        Some(Self {
+            listen: listen?,
+            database: database?,
+            claude: claude?,
+            switches: switches?,
+            worker: worker?,
+            log: log?,
+            url: url?,
+            warnings: Vec::new(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! The one table of settings: parsing, messages and `docs/src/settings.md` all come from it.
+
+/// One setting: a key of the environment and of the configuration file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The key.
+    pub key: &'static str,
+    /// What a value looks like, to follow "expected".
+    pub expected: &'static str,
+    /// The value when none is given; `None` leaves the setting unset.
+    pub default: Option<&'static str>,
+    /// A value that works.
+    pub example: &'static str,
+    /// Whether values may hold a secret: they are never shown then.
+    pub secret: bool,
+    /// What the setting does.
+    pub meaning: &'static str,
+}
+
+macro_rules! settings {
+    ($($group:literal: { $($name:ident = $key:literal, $expected:literal, $default:expr, $example:literal, $secret:ident, $meaning:literal;)* })*) => {
+        $($(
+            #[doc = $meaning]
+            pub const $name: Setting = Setting {
+                key: $key, expected: $expected, default: $default, example: $example, secret: settings!(@$secret), meaning: $meaning,
+            };
+        )*)*
+
+        /// Every setting, in groups with their titles.
+        pub const GROUPS: &[(&str, &[Setting])] = &[$(($group, &[$($name),*])),*];
+    };
+    (@secret) => { true };
+    (@plain) => { false };
+}
+
+settings! {
+    "Listening": {
+        HOST = "HOST", "an IP address or `localhost`", Some("127.0.0.1"), "0.0.0.0", plain, "Address the server listens on. Off loopback it starts only with `AOS_ALLOW_INSECURE=true`, because this release has no API keys yet.";
+        PORT = "PORT", "an integer from 0 to 65535", Some("8000"), "8000", plain, "TCP port the server listens on; 0 takes any free port.";
+        ALLOW_INSECURE = "AOS_ALLOW_INSECURE", "`true` or `false`", Some("false"), "true", plain, "Serve without API keys on an address that other machines reach. Only behind something that authenticates.";
+    }
+    "Data": {
+        DATABASE_URL = "DATABASE_URL", "`sqlite://<path>`", Some("sqlite://aos-data/aos.db"), "sqlite:///var/lib/aos/aos.db", secret, "Where runs, journals and the registry are kept. `sqlite://path` is relative to the working directory, `sqlite:///path` absolute; the file and its directory are created. `postgres://` comes with the next release.";
+        REDIS_URL = "REDIS_URL", "nothing yet: Redis comes with the next release", None, "redis://127.0.0.1:6379", secret, "Redis, for several processes. Comes with the next release; until then a value stops the start.";
+    }
+    "Models": {
+        ANTHROPIC_API_KEY = "ANTHROPIC_API_KEY", "an API key", None, "sk-ant-…", secret, "Key for the Claude adapter. Without a key there is no `claude` adapter, and the `stub` answers.";
+        ANTHROPIC_API_KEY_FILE = "ANTHROPIC_API_KEY_FILE", "the path of a readable file", None, "/run/secrets/anthropic", plain, "File that holds the key; read again when it changes. Not together with `ANTHROPIC_API_KEY`.";
+        ANTHROPIC_BASE_URL = "ANTHROPIC_BASE_URL", "an http or https URL without user, query or fragment", Some("https://api.anthropic.com"), "https://api.anthropic.com", plain, "Where the Claude adapter sends requests and the key, and nowhere else.";
+        DISABLE_LIVE_ADAPTERS = "DISABLE_LIVE_ADAPTERS", "`true` or `false`", Some("false"), "true", plain, "Take live model adapters away: a step that names one gets `ERR_LLM_ADAPTER_DISABLED`.";
+        FORCE_STUB_ADAPTER = "FORCE_STUB_ADAPTER", "`true` or `false`", Some("false"), "true", plain, "Send every model call to the deterministic stub.";
+        RATE_LIMIT_RPM = "CLAUDE_RATE_LIMIT_RPM", "an integer from 1 to 10000000", Some("60"), "60", plain, "Requests to Claude per minute.";
+        RATE_LIMIT_TPM = "CLAUDE_RATE_LIMIT_TPM", "an integer from 1 to 10000000000", Some("100000"), "100000", plain, "Tokens to and from Claude per minute.";
+    }
+    "Running": {
+        WORKER_CONCURRENCY = "WORKER_CONCURRENCY", "an integer from 1 to 10000", Some("64"), "64", plain, "Runs that one process advances at the same time.";
+        HTTP_ALLOW = "AOS_HTTP_ALLOW", "hosts, host:port pairs and CIDR ranges, separated by commas", None, "127.0.0.1:9000,10.0.0.0/8,*.internal.example", plain, "What the `http_call` skill may reach although it is not a public address.";
+    }
+    "Logs and traces": {
+        LOG_LEVEL = "LOG_LEVEL", "`error`, `warn`, `info`, `debug`, `trace` or `off`, or filter directives such as `info,aos_server=debug`", Some("info"), "debug", plain, "What is logged; letter case does not matter.";
+        LOG_FORMAT = "LOG_FORMAT", "`text` or `json`", Some("text"), "json", plain, "Form of a log line.";
+        LOG_FILE = "LOG_FILE", "a path", None, "/var/log/aos/backend.log", plain, "Log to this file (appended to) instead of standard error.";
+        LOG_SKILL_PARAMS = "LOG_SKILL_PARAMS", "`true` or `false`", Some("false"), "true", plain, "Log inputs and outputs of skills. They may hold personal or secret data.";
+        OTEL_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT", "an http or https URL without user, query or fragment", None, "http://127.0.0.1:4318", plain, "OTLP collector for traces.";
+    }
+    "Client and files": {
+        CONFIG = "AOS_CONFIG", "the path of a TOML file", None, "/etc/aos/aos.toml", plain, "File with the same keys as this page, `KEY = value` each. The environment wins over the file, flags win over both.";
+        URL = "AOS_URL", "an http or https URL without user, query or fragment", Some("http://127.0.0.1:8000"), "https://aos.internal.example", plain, "Server that `runs` and the other client commands talk to.";
+    }
+}
+
+/// Every setting.
+pub fn all() -> impl Iterator<Item = &'static Setting> {
+    GROUPS.iter().flat_map(|(_, settings)| settings.iter())
+}
+
+/// The setting with this key.
+pub fn find(key: &str) -> Option<&'static Setting> {
+    all().find(|setting| setting.key == key)
+}
+
+/// The known key that `key` was probably meant to be.
+pub fn nearest(key: &str) -> Option<&'static str> {
+    all()
+        .map(|setting| (strsim::damerau_levenshtein(setting.key, &key.to_ascii_uppercase()), setting.key))
+        .min()
+        .filter(|(distance, known)| distance * 3 <= known.len())
+        .map(|(_, known)| known)
+}

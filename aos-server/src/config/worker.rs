@@ -1,0 +1,23 @@
+//! How much a process does at one time, and what its skills may reach.
+
+use crate::config::reader::{Reader, integer};
+use crate::config::table;
+use crate::skill::http_call::AllowList;
+
+/// What the in-process worker needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Worker {
+    /// Runs advanced at the same time.
+    pub concurrency: usize,
+    /// What `http_call` may reach although it is not public.
+    pub http_allow: AllowList,
+}
+
+impl Worker {
+    pub(crate) fn read(reader: &mut Reader) -> Option<Self> {
+        let concurrency =
+            reader.get(&table::WORKER_CONCURRENCY, |text| usize::try_from(integer(1..=10_000)(text)?).ok());
+        let http_allow = reader.try_optional(&table::HTTP_ALLOW, AllowList::parse);
+        Some(Self { concurrency: concurrency?, http_allow: http_allow?.unwrap_or_default() })
+    }
+}
