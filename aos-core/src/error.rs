@@ -231,6 +231,7 @@ codes! {
     SKILL_DISABLED = "ERR_SKILL_DISABLED", Operator, final, Warning, 409, "The skill version is disabled.", "Enable it, or ask for another version.";
     SKILL_NOT_IN_PLAN = "ERR_SKILL_NOT_IN_PLAN", Workflow, final, Error, 422, "A program called a skill that its plan does not pin.", "Declare the skill among those the workflow uses.";
     WORKFLOW_NOT_FOUND = "ERR_WORKFLOW_NOT_FOUND", Workflow, final, Warning, 422, "No registered workflow version fits the requirement.", "Register the workflow, or change the requirement.";
+    WORKFLOW_DISABLED = "ERR_WORKFLOW_DISABLED", Operator, final, Warning, 409, "The workflow version is disabled.", "Enable it, or ask for another version.";
     WORKFLOW_STALLED = "ERR_WORKFLOW_STALLED", Workflow, final, Error, 500, "A workflow waits for something that is not an effect.", "Await only what the workflow's context gives.";
     WORKFLOW_PANICKED = "ERR_WORKFLOW_PANICKED", Workflow, final, Error, 500, "A workflow's code panicked.", "Correct the code; the message has the panic.";
     EFFECT_ID_INVALID = "ERR_EFFECT_ID_INVALID", Workflow, final, Error, 422, "An effect's name is not allowed, or was used twice.", "Give every effect of one scope its own short name.";

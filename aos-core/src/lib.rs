@@ -21,6 +21,7 @@ pub mod money;
 pub mod payload;
 pub mod random;
 pub mod registry;
+pub mod requirement;
 pub mod retry;
 pub mod runs;
 pub mod skill;

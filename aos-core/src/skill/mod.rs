@@ -1,6 +1,7 @@
 //! The contract of a skill, and what flows in and out of one.
 
 mod contract;
+pub mod schema;
 
 pub use contract::{CostModel, CrashClass, Determinism, SkillContract, SkillVersion};
 

@@ -15,6 +15,7 @@ use crate::id::WorkflowId;
 use crate::limit::RunLimits;
 use crate::money::Money;
 use crate::payload::Payload;
+use crate::requirement::Requirement;
 use crate::retry::RetryPolicy;
 use crate::skill::{CrashClass, SkillContract, SkillVersion};
 
@@ -264,14 +265,8 @@ impl Plan {
     /// # Errors
     /// [`codes::INVALID_REQUEST`] for a malformed requirement, [`codes::SKILL_NOT_IN_PLAN`] when nothing fits.
     pub fn select(&self, requirement: &str) -> Result<&SkillPin, Failure> {
-        let (id, version) = requirement.split_once('@').unwrap_or((requirement, "*"));
-        let required: semver::VersionReq = version.parse().map_err(|e: semver::Error| {
-            Failure::new(codes::INVALID_REQUEST, format!("{requirement:?} is not a skill requirement: {e}"))
-        })?;
-        let fits = |pin: &&SkillPin| {
-            pin.skill.id.as_str() == id
-                && (required.matches(&pin.skill.version) || pin.skill.version.to_string() == version)
-        };
+        let required: Requirement = requirement.parse()?;
+        let fits = |pin: &&SkillPin| required.matches(pin.skill.id.as_str(), &pin.skill.version);
         self.skills.values().filter(fits).max_by(|a, b| a.skill.version.cmp(&b.skill.version)).ok_or_else(|| {
             Failure::new(
                 codes::SKILL_NOT_IN_PLAN,
