@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::BoxFuture;
 use crate::canonical::Hash;
 use crate::error::{Failure, codes};
-use crate::event::Fork;
+use crate::event::{Fork, RunStatus};
 use crate::id::{RunId, TenantId, WorkerId};
 use crate::money::Money;
 use crate::payload::Payload;
@@ -61,6 +61,16 @@ impl RunState {
     /// Whether nothing will happen to the run by itself any more.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::Dead)
+    }
+}
+
+impl From<RunStatus> for RunState {
+    fn from(status: RunStatus) -> Self {
+        match status {
+            RunStatus::Succeeded => Self::Succeeded,
+            RunStatus::Failed => Self::Failed,
+            RunStatus::Cancelled => Self::Cancelled,
+        }
     }
 }
 
@@ -137,6 +147,18 @@ pub struct RunRecord {
     pub rescues: u32,
 }
 
+impl RunRecord {
+    /// What a creation gives that names this run by its idempotency key or its id: the run when it asks for the same,
+    /// else [`StoreError::IdempotencyMismatch`]. For stores.
+    pub fn same_request(&self, new: &NewRun) -> Result<Created, StoreError> {
+        if self.new.fingerprint() == new.fingerprint() {
+            return Ok(Created::Existing(self.clone()));
+        }
+        let key = new.idempotency_key.clone().unwrap_or_else(|| new.run.to_string());
+        Err(StoreError::IdempotencyMismatch { key, run: self.new.run.clone() })
+    }
+}
+
 /// The right of one worker to advance one run, until a deadline of the store's clock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
@@ -198,8 +220,23 @@ pub struct RunFilter {
     pub parent: Option<RunId>,
     /// Continue after this cursor of an earlier page.
     pub cursor: Option<String>,
-    /// At most this many; 0 means the store's default of 50.
+    /// At most this many; 0 means 50, and no page has more than 1,000.
     pub limit: usize,
+}
+
+impl RunFilter {
+    /// How many runs a page holds at most.
+    pub fn page_size(&self) -> usize {
+        if self.limit == 0 { 50 } else { self.limit.min(1_000) }
+    }
+
+    /// Whether a run fits, the cursor aside.
+    pub fn accepts(&self, record: &RunRecord) -> bool {
+        record.new.tenant == self.tenant
+            && (self.states.is_empty() || self.states.contains(&record.state))
+            && self.workflow.as_ref().is_none_or(|workflow| *workflow == record.new.workflow.id)
+            && self.parent.as_ref().is_none_or(|parent| record.new.parent.as_ref() == Some(parent))
+    }
 }
 
 /// One page of a list, newest first.
