@@ -149,4 +149,4 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 #[path = "guard_tests.rs"]
-mod tests;
+pub(super) mod tests;

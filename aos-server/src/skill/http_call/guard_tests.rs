@@ -5,7 +5,7 @@ fn judge(allow: &str, url: &str) -> Result<(), Blocked> {
 }
 
 /// Spellings of hosts that are addresses off the public Internet.
-pub(crate) const PRIVATE_HOSTS: &[&str] = &[
+pub(in super::super) const PRIVATE_HOSTS: &[&str] = &[
     // Loopback in every spelling that a URL knows.
     "127.0.0.1",
     "127.0.0.1.",

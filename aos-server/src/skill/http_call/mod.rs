@@ -1,7 +1,77 @@
-//! The `http_call` skill: one HTTP request to a public address, bounded in time and size.
+//! The `http_call` skill: one HTTP request to a public address, bounded in time, size and redirects.
+//!
+//! Where it may go is decided by the [`Guard`]: on the URL, on every redirect, and on the addresses a connection
+//! really uses. Proxies of the environment are not used, because behind one nobody knows what is connected to.
 
 mod allow;
+mod body;
+mod client;
+mod exchange;
+mod failure;
 mod guard;
+mod input;
+mod output;
 
 pub use allow::AllowList;
+pub use client::Lookup;
 pub use guard::{Blocked, Guard, is_public};
+pub use input::{Input, Method, QueryValue};
+pub use output::{BodyKind, Output};
+
+use aos_core::skill::{Skill, SkillCall, SkillContract, SkillResult};
+use aos_core::{BoxFuture, Failure, Payload};
+
+use client::Clients;
+
+/// The skill `http_call@1.0.0`: recorded and idempotent.
+///
+/// Requests that change something carry the effect's idempotency key as `Idempotency-Key`, the same for every
+/// attempt, so that a server that honours it does the work once.
+pub struct HttpCall {
+    contract: SkillContract,
+    clients: Clients,
+}
+
+impl HttpCall {
+    /// The skill, reaching public addresses and what `allow` opens.
+    ///
+    /// # Errors
+    /// [`HTTP_FAILED`](aos_core::codes::HTTP_FAILED) when TLS can't be set up on this machine.
+    pub fn new(allow: AllowList) -> Result<Self, Failure> {
+        Self::with_lookup(allow, client::system_lookup())
+    }
+
+    /// As [`HttpCall::new`], with a name service of the caller's own.
+    ///
+    /// # Errors
+    /// As [`HttpCall::new`].
+    pub fn with_lookup(allow: AllowList, lookup: Lookup) -> Result<Self, Failure> {
+        Ok(Self { contract: contract()?, clients: Clients::new(Guard::new(allow), lookup)? })
+    }
+}
+
+fn contract() -> Result<SkillContract, Failure> {
+    let contract = SkillContract::idempotent("http_call", "1.0.0")?
+        .description("Sends one HTTP request to a public address and returns status, headers and body.")
+        .schemas(schemars::schema_for!(Input).to_value(), schemars::schema_for!(Output).to_value());
+    let volatile = output::VOLATILE_HEADERS.iter().map(|name| format!("/headers/{name}"));
+    Ok(contract.volatile(std::iter::once("/elapsed_ms".to_owned()).chain(volatile)))
+}
+
+impl Skill for HttpCall {
+    fn contract(&self) -> &SkillContract {
+        &self.contract
+    }
+
+    fn call(&self, call: SkillCall) -> BoxFuture<'_, SkillResult> {
+        Box::pin(async move {
+            let input: Input = call.input.to()?;
+            let request = input.check(&call.idempotency_key)?;
+            let output = exchange::run(&self.clients, request).await?;
+            Ok(Payload::from_serialize(&output)?.into())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
