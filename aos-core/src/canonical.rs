@@ -162,6 +162,12 @@ impl Hash {
     }
 }
 
+impl From<[u8; 32]> for Hash {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
 /// 64 lower-case hex digits on the stack.
 #[derive(Clone, Copy)]
 pub struct HexHash([u8; 64]);

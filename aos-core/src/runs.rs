@@ -102,7 +102,8 @@ pub struct NewRun {
 }
 
 impl NewRun {
-    /// What must be equal for two creations under one idempotency key to be the same request.
+    /// What must be equal for two creations under one idempotency key to be the same request. A child's budget is
+    /// what its parent happened to have left, and doesn't count.
     pub fn fingerprint(&self) -> Hash {
         Hash::of(format!(
             "{}\n{}\n{}\n{}\n{}",
@@ -110,7 +111,7 @@ impl NewRun {
             self.plan,
             self.input.hash(),
             self.seed,
-            self.budget.map(|b| b.to_string()).unwrap_or_default()
+            self.budget.filter(|_| self.parent.is_none()).map(|b| b.to_string()).unwrap_or_default()
         ))
     }
 }

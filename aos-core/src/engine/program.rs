@@ -20,6 +20,8 @@ pub(crate) trait Program: Send {
     fn start(&mut self, requests: &mut Vec<Request>);
     /// Learns how an effect ended; pushes what that unlocks.
     fn resolve(&mut self, effect: &EffectId, result: &EffectResult, requests: &mut Vec<Request>);
+    /// The journal has been replayed: from here on everything is new.
+    fn go_live(&mut self) {}
     /// The end, once reached.
     fn outcome(&mut self) -> Option<EffectResult>;
 }

@@ -125,7 +125,7 @@ struct Wire<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     forked_from: Option<WireFork>,
     index: u64,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     input: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     input_blob: Option<BlobRef>,
@@ -133,7 +133,7 @@ struct Wire<'a> {
     kind: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     name: Option<Cow<'a, str>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     output: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_blob: Option<BlobRef>,
@@ -161,6 +161,11 @@ struct Wire<'a> {
     v: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     workflow: Option<WorkflowVersion>,
+}
+
+/// A payload that is there, `null` included, which an `Option` alone would take for absent.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -266,8 +271,8 @@ fn raw_failure(failure: &Failure) -> Cow<'static, RawValue> {
 
 /// Writes an entry as the line that follows the one whose hash is `prev` ([`Hash::ZERO`] for the first). Payloads
 /// over [`INLINE_PAYLOAD_BYTES`] are pushed to `blobs` and referred to by hash.
-pub fn encode(entry: &Entry, prev: Hash, blobs: &mut Vec<Payload>) -> Line {
-    let mut wire = match &entry.event {
+pub fn encode(index: u64, at: Timestamp, event: &Event, prev: Hash, blobs: &mut Vec<Payload>) -> Line {
+    let mut wire = match event {
         Event::RunStarted(started) => {
             let mut wire = Wire::new("run_started");
             wire.run = Some(started.run.clone());
@@ -362,11 +367,26 @@ pub fn encode(entry: &Entry, prev: Hash, blobs: &mut Vec<Payload>) -> Line {
             wire
         }
     };
-    wire.at = entry.at;
-    wire.index = entry.index;
+    wire.at = at;
+    wire.index = index;
     wire.prev = prev;
     // Plain data with string keys: there is nothing in it that JSON can't express.
     Line(serde_json::to_string(&wire).unwrap_or_default().into())
+}
+
+/// The payloads outside the line that it refers to. A malformed line has none; [`decode`] says what is wrong with it.
+pub fn blob_refs(line: &Line) -> Vec<Hash> {
+    #[derive(Deserialize)]
+    struct Refs {
+        input_blob: Option<BlobRef>,
+        output_blob: Option<BlobRef>,
+    }
+    // Most lines have none: a look at the text spares the parse.
+    if !line.0.contains("put_blob\":") {
+        return Vec::new();
+    }
+    let refs = serde_json::from_str::<Refs>(&line.0).ok();
+    refs.into_iter().flat_map(|refs| [refs.input_blob, refs.output_blob]).flatten().map(|blob| blob.sha256).collect()
 }
 
 /// Reads a line; gives the entry and the hash of the line before it. `blob` finds payloads kept outside.

@@ -3,5 +3,5 @@
 mod entry;
 mod store;
 
-pub use entry::{BlobRef, Entry, EntryError, INLINE_PAYLOAD_BYTES, Line, WIRE_VERSION, decode, encode};
+pub use entry::{BlobRef, Entry, EntryError, INLINE_PAYLOAD_BYTES, Line, WIRE_VERSION, blob_refs, decode, encode};
 pub use store::{Append, JournalStore, Transition};

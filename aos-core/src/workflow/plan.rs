@@ -246,6 +246,11 @@ impl Plan {
         Ok(Payload::from_serialize(self)?.hash())
     }
 
+    /// How many levels of child workflows there are below this one.
+    pub fn depth(&self) -> u64 {
+        self.children.values().map(|child| child.depth() + 1).max().unwrap_or(0)
+    }
+
     /// The pin of `id@version`.
     ///
     /// # Errors

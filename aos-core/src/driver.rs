@@ -1,0 +1,224 @@
+//! The only async loop: between an engine and the contracts of a host, under any runtime.
+//!
+//! [`drive`] advances one claimed run until it has ended, is parked, or belongs to somebody else. It spawns nothing
+//! and knows no runtime: it works under tokio, smol and a plain `block_on` alike. Prolonging leases is the caller's.
+
+mod attempt;
+mod child;
+mod host;
+
+use std::task::{Context, Poll};
+
+use futures_util::future::poll_fn;
+
+pub use host::{Host, NoObserver, Observer, RunReport, Stores};
+
+use attempt::InFlight;
+
+use crate::BoxFuture;
+use crate::engine::{Batch, Engine, RunOptions, Step};
+use crate::error::{Failure, codes};
+use crate::event::{Fact, HostEffect, RunFinished};
+use crate::journal::{Append, Line, Transition};
+use crate::runs::{Claim, Lease, Message, RunRecord, StoreError};
+use crate::skill::CrashClass;
+use crate::time::Timestamp;
+
+/// What became of a driven run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Driven {
+    /// It has ended, durably.
+    Finished(RunFinished),
+    /// It waits for a timer or its inbox and has given its lease back.
+    Parked,
+    /// Another worker holds it: nothing more was written.
+    LeaseLost,
+}
+
+/// How many journal lines are read at once when a run is resumed.
+const READ_LINES: usize = 10_000;
+
+/// Advances a claimed run until it has ended, is parked, or is lost to another worker.
+///
+/// Dropping the future abandons the run where it is, as a crash would.
+///
+/// # Errors
+/// A store that fails, a journal that is damaged, or a program that drifts from it. The lease is still held then:
+/// the caller decides whether to release it.
+pub async fn drive(host: &Host, claim: Claim) -> Result<Driven, Failure> {
+    let engine = load(host, &claim.record, &claim.lease).await?;
+    Run { host, lease: claim.lease, engine, in_flight: InFlight::default(), unsaved: Batch::default() }.run().await
+}
+
+/// Starts the run's engine, or resumes it from its journal.
+async fn load(host: &Host, record: &RunRecord, lease: &Lease) -> Result<Engine, Failure> {
+    let plan = host.plan(&record.new.plan).await?;
+    let lines = read_all(host, lease).await?;
+    if !lines.is_empty() {
+        let blobs = host.blobs_of(&lines).await?;
+        return Ok(Engine::resume(plan, &host.flows, &lines, &|hash| blobs.get(hash).cloned(), host.clock.now())?);
+    }
+    let new = &record.new;
+    let options = RunOptions {
+        run: new.run.clone(),
+        tenant: new.tenant.clone(),
+        seed: new.seed,
+        budget: new.budget,
+        forked_from: new.forked_from.clone(),
+    };
+    Engine::start(plan, &host.flows, new.input.clone(), options, host.clock.now())
+}
+
+async fn read_all(host: &Host, lease: &Lease) -> Result<Vec<Line>, Failure> {
+    let mut lines = Vec::new();
+    loop {
+        let page = host.stores.journal.read(&lease.tenant, &lease.run, lines.len() as u64, READ_LINES).await?;
+        if page.is_empty() {
+            return Ok(lines);
+        }
+        lines.extend(page);
+    }
+}
+
+struct Run<'a> {
+    host: &'a Host,
+    lease: Lease,
+    engine: Engine,
+    in_flight: InFlight<'a>,
+    /// Entries that only pure effects depend on so far: they are made durable with the next append.
+    unsaved: Batch,
+}
+
+impl Run<'_> {
+    async fn run(mut self) -> Result<Driven, Failure> {
+        loop {
+            match self.engine.poll() {
+                Step::Do { append, effects } => {
+                    self.unsaved.extend(append);
+                    if !effects.iter().all(is_pure) && !self.save(Transition::Continue).await? {
+                        return Ok(Driven::LeaseLost);
+                    }
+                    for effect in effects {
+                        self.in_flight.begin(self.host, &self.lease, effect);
+                    }
+                }
+                Step::Wait { wake_at } => {
+                    if let Some(driven) = self.wait(wake_at).await? {
+                        return Ok(driven);
+                    }
+                }
+                Step::Done { append, finished, .. } => {
+                    self.unsaved.extend(append);
+                    let saved = self.save(Transition::Finish(finished.clone())).await?;
+                    return Ok(if saved { Driven::Finished(finished) } else { Driven::LeaseLost });
+                }
+            }
+        }
+    }
+
+    /// Makes what is unsaved durable; false when the lease is lost.
+    async fn save(&mut self, transition: Transition) -> Result<bool, Failure> {
+        let batch = std::mem::take(&mut self.unsaved);
+        if batch.lines.is_empty() && transition == Transition::Continue {
+            return Ok(true);
+        }
+        let append = Append {
+            lease: self.lease.clone(),
+            first_index: batch.first_index,
+            lines: batch.lines,
+            blobs: batch.blobs,
+            transition,
+        };
+        let lines = append.lines.clone();
+        match self.host.stores.journal.append(append).await {
+            Ok(()) => {
+                self.host.observer.appended(&self.lease, &lines);
+                Ok(true)
+            }
+            Err(StoreError::Fenced { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until something happens; gives an end when the run is parked or lost.
+    async fn wait(&mut self, wake_at: Option<Timestamp>) -> Result<Option<Driven>, Failure> {
+        if self.in_flight.is_empty() && self.may_park(wake_at) {
+            let parked = Transition::Park { wake_at, inbox_seen: self.engine.inbox_seen() };
+            return Ok(Some(if self.save(parked).await? { Driven::Parked } else { Driven::LeaseLost }));
+        }
+        // What only pure effects follow can wait for their results; anything else may take its time.
+        if !self.in_flight.is_only_pure() && !self.save(Transition::Continue).await? {
+            return Ok(Some(Driven::LeaseLost));
+        }
+        let (tenant, run, seen) = (&self.lease.tenant, &self.lease.run, self.engine.inbox_seen());
+        let changed = self.host.stores.runs.changed(tenant, run, seen);
+        let timer: BoxFuture<'static, ()> = match wake_at {
+            Some(at) => self.host.clock.sleep_until(at),
+            None => Box::pin(std::future::pending()),
+        };
+        match next(&mut self.in_flight, timer, changed).await {
+            Happened::Effect(fact) => self.engine.apply(fact, self.host.clock.now()),
+            Happened::Timer => self.engine.apply(Fact::Tick, self.host.clock.now()),
+            Happened::Inbox => {
+                if self.read_inbox(seen).await? == 0 && has_ended(self.host, &self.lease).await? {
+                    return Ok(Some(Driven::LeaseLost));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn may_park(&self, wake_at: Option<Timestamp>) -> bool {
+        let Some(patience) = self.host.park_after else { return false };
+        wake_at.is_none_or(|at| at.since(self.host.clock.now()) > patience)
+    }
+
+    async fn read_inbox(&mut self, after: u64) -> Result<usize, Failure> {
+        let items = self.host.stores.runs.inbox(&self.lease.tenant, &self.lease.run, after).await?;
+        let count = items.len();
+        for item in items {
+            let fact = match item.message {
+                Message::Signal { name, payload } => Fact::Signal { seq: item.seq, name, payload },
+                Message::Cancel { reason } => Fact::Cancel { seq: item.seq, reason },
+            };
+            self.engine.apply(fact, self.host.clock.now());
+        }
+        Ok(count)
+    }
+}
+
+/// Whether the store says that the run has ended, which only another worker can have done.
+async fn has_ended(host: &Host, lease: &Lease) -> Result<bool, Failure> {
+    let record = host.stores.runs.get(&lease.tenant, &lease.run).await?;
+    let vanished = || Failure::new(codes::NOT_FOUND, format!("the run {} has vanished from the store", lease.run));
+    Ok(record.ok_or_else(vanished)?.state.is_terminal())
+}
+
+fn is_pure(effect: &HostEffect) -> bool {
+    match effect {
+        HostEffect::Call(call) => call.crash == CrashClass::Pure,
+        HostEffect::Abort { .. } => true,
+        HostEffect::Child(_) => false,
+    }
+}
+
+enum Happened {
+    Effect(Fact),
+    Timer,
+    Inbox,
+}
+
+/// The first of an effect's end, the timer and the inbox, in this order when several are there.
+async fn next(in_flight: &mut InFlight<'_>, timer: BoxFuture<'_, ()>, changed: BoxFuture<'_, ()>) -> Happened {
+    let (mut timer, mut changed) = (timer, changed);
+    poll_fn(|context: &mut Context<'_>| {
+        if let Poll::Ready(fact) = in_flight.poll_next(context) {
+            return Poll::Ready(Happened::Effect(fact));
+        }
+        if timer.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Happened::Timer);
+        }
+        changed.as_mut().poll(context).map(|()| Happened::Inbox)
+    })
+    .await
+}
