@@ -8,6 +8,7 @@ mod cache;
 mod clock;
 mod journal;
 mod limiter;
+mod registry;
 mod runs;
 mod state;
 
@@ -19,6 +20,7 @@ pub use cache::MemoryCache;
 pub use clock::TokioClock;
 pub use clock::VirtualClock;
 pub use limiter::{MemoryLimiter, RateLimits};
+pub use registry::MemoryRegistry;
 
 use crate::time::Clock;
 

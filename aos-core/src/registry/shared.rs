@@ -11,7 +11,8 @@ use super::state::{SkillEntry, State};
 use crate::BoxFuture;
 use crate::error::{Failure, codes};
 use crate::id::TenantId;
-use crate::skill::schema::{ContractSchemas, SchemaCompiler, Unchecked};
+use crate::payload::Payload;
+use crate::skill::schema::{ContractSchemas, PlanInput, SchemaCompiler, Unchecked};
 use crate::skill::{Skill, SkillCall, SkillContract, SkillResult, SkillSource, SkillVersion};
 use crate::time::Timestamp;
 use crate::workflow::{Plan, Resolver, WorkflowVersion};
@@ -19,7 +20,8 @@ use crate::workflow::{Plan, Resolver, WorkflowVersion};
 /// The skills and workflows of one tenant, versions side by side. A clone shares them.
 ///
 /// Every change returns the [`Change`]s it made, for the audit log and for counters; nothing changed gives none.
-/// A method that fails has changed nothing.
+/// A method that fails has changed nothing. To keep a registry in a store, see
+/// [`Registry::commit`].
 ///
 /// ```
 /// use std::sync::Arc;
@@ -118,6 +120,37 @@ impl Registry {
         self.change(|state| self.register_plan_in(state, definition, plan, now))
     }
 
+    /// Resolves a workflow's requirements anew: new runs of this version execute what `resolve` makes of its
+    /// definition and the registry.
+    ///
+    /// # Errors
+    /// [`codes::WORKFLOW_NOT_FOUND`], those of `resolve`, and [`codes::CONFLICT`] when it gives the plan of another
+    /// workflow, or the workflow is Rust code, whose plan is its identity.
+    pub fn repin(
+        &self,
+        version: &WorkflowVersion,
+        resolve: impl FnOnce(&Value, &dyn Resolver) -> Result<Arc<Plan>, Failure>,
+        now: Timestamp,
+    ) -> Result<Vec<Change>, Failure> {
+        self.change(|state| {
+            let known = state.workflow_entry(version).ok_or_else(|| state.unknown(&version.clone().into()))?;
+            let conflict = |why: &str| Failure::new(codes::CONFLICT, format!("workflow {version} {why}"));
+            if known.definition.is_null() {
+                return Err(conflict("is Rust code: register a new version of it instead"));
+            }
+            let plan = resolve(&known.definition, state)?;
+            if plan.workflow != *version {
+                return Err(conflict(&format!("can't be repinned to the plan of {}", plan.workflow)));
+            }
+            if plan == known.plan {
+                return Ok(Vec::new());
+            }
+            let record = Arc::new(WorkflowRecord { plan, ..WorkflowRecord::clone(known) });
+            state.put_workflow(record.clone());
+            Ok(vec![Change { action: Action::Repin, at: now, record: Record::Workflow(record) }])
+        })
+    }
+
     /// Takes a version out of use: no requirement selects it any more, and calls of a skill fail with
     /// [`codes::SKILL_DISABLED`], also those of runs whose plans pin it.
     ///
@@ -166,6 +199,14 @@ impl Registry {
         self.state().workflow_entry(version).map(|record| record.plan.clone())
     }
 
+    /// Checks the input of a run against its plan's input schema.
+    ///
+    /// # Errors
+    /// [`codes::INVALID_INPUT`] with every mistake in `details.errors`; [`codes::INVALID_DEFINITION`] for a bad schema.
+    pub fn check_run_input(&self, plan: &Plan, input: &Payload) -> Result<(), Failure> {
+        PlanInput::new(&*self.0.schemas, plan)?.check(input)
+    }
+
     /// Whether this process has the code of a skill version.
     pub fn has_code(&self, version: &SkillVersion) -> bool {
         self.state().skill_entry(version).is_some_and(|entry| entry.code.is_some())
@@ -198,6 +239,11 @@ impl Registry {
 
     pub(super) fn compile(&self, contract: &SkillContract) -> Result<ContractSchemas, Failure> {
         ContractSchemas::new(&*self.0.schemas, contract)
+    }
+
+    /// Makes sure that a plan's input schema can be used.
+    pub(super) fn compile_input(&self, plan: &Plan) -> Result<(), Failure> {
+        PlanInput::new(&*self.0.schemas, plan).map(drop)
     }
 
     fn register_in(&self, state: &mut State, contract: SkillContract, now: Timestamp) -> Result<Registered, Failure> {
@@ -236,12 +282,7 @@ impl Registry {
             }
             return Err(diff::workflow_conflict(known, &record));
         }
-        if let Some(schema) = &record.plan.input_schema {
-            self.0.schemas.compile(schema).map_err(|failure| Failure {
-                message: format!("the input schema of {}: {}", record.version(), failure.message),
-                ..failure
-            })?;
-        }
+        self.compile_input(&record.plan)?;
         let record = Arc::new(record);
         state.put_workflow(record.clone());
         Ok(vec![Change { action: Action::Register, at: now, record: Record::Workflow(record) }])

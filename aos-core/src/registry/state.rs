@@ -87,6 +87,13 @@ impl State {
         }
     }
 
+    /// Gives a registered skill version its code, taken from another state of the same registry.
+    pub fn put_checked(&mut self, version: &SkillVersion, checked: Arc<dyn Skill>) {
+        if let Some(entry) = self.skills.get_mut(&version.id).and_then(|v| v.get_mut(&version.version)) {
+            entry.code = Some(checked);
+        }
+    }
+
     pub fn put_workflow(&mut self, record: Arc<WorkflowRecord>) {
         let version = record.version().clone();
         self.workflows.entry(version.id).or_default().insert(version.version, record);

@@ -14,6 +14,7 @@ use crate::BoxFuture;
 use crate::error::{Code, Failure, codes};
 use crate::payload::Payload;
 use crate::skill::{Skill, SkillCall, SkillContract, SkillResult};
+use crate::workflow::Plan;
 
 /// The most mistakes that one check reports.
 pub const MAX_MISTAKES: usize = 64;
@@ -137,6 +138,38 @@ impl ContractSchemas {
     /// [`codes::INVALID_OUTPUT`] with every mistake in `details.errors`.
     pub fn check_output(&self, output: &Payload) -> Result<(), Failure> {
         check(&*self.output, output, codes::INVALID_OUTPUT, &format_args!("output of {}", self.name))
+    }
+}
+
+/// The compiled input schema of one plan.
+#[derive(Clone)]
+pub struct PlanInput {
+    name: Arc<str>,
+    schema: Option<Arc<dyn CompiledSchema>>,
+}
+
+impl PlanInput {
+    /// Compiles the input schema of `plan`; without one, every input fits.
+    ///
+    /// # Errors
+    /// [`codes::INVALID_DEFINITION`] saying where the schema is bad and why.
+    pub fn new(compiler: &dyn SchemaCompiler, plan: &Plan) -> Result<Self, Failure> {
+        let name: Arc<str> = plan.workflow.to_string().into();
+        let schema = plan.input_schema.as_ref().map(|schema| compiler.compile(schema)).transpose();
+        let schema = schema.map_err(|failure| Failure {
+            message: format!("the input schema of {name}: {}", failure.message),
+            ..failure
+        })?;
+        Ok(Self { name, schema })
+    }
+
+    /// Checks the input of a run.
+    ///
+    /// # Errors
+    /// [`codes::INVALID_INPUT`] with every mistake in `details.errors`.
+    pub fn check(&self, input: &Payload) -> Result<(), Failure> {
+        let Some(schema) = &self.schema else { return Ok(()) };
+        check(&**schema, input, codes::INVALID_INPUT, &format_args!("input of {}", self.name))
     }
 }
 

@@ -1,5 +1,8 @@
 //! The behaviour of a registry, seen from outside.
 
+mod sync;
+mod transfer;
+
 use std::sync::Arc;
 
 use serde_json::json;
@@ -12,16 +15,16 @@ use crate::workflow::{PlanBuilder, Resolver};
 
 const NOW: Timestamp = Timestamp::EPOCH;
 
-pub(super) fn contract(version: &str) -> SkillContract {
+fn contract(version: &str) -> SkillContract {
     let (id, version) = version.split_once('@').unwrap();
     SkillContract::pure(id, version).unwrap()
 }
 
-pub(super) fn skill(contract: SkillContract) -> Arc<dyn Skill> {
+fn skill(contract: SkillContract) -> Arc<dyn Skill> {
     Arc::new(TypedSkill::untyped(contract, |call| async move { Ok(call.input.into()) }))
 }
 
-pub(super) fn registry(versions: &[&str]) -> Registry {
+fn registry(versions: &[&str]) -> Registry {
     let registry = Registry::new();
     for version in versions {
         assert_eq!(registry.register(skill(contract(version)), NOW).unwrap().changes.len(), 1);
@@ -29,11 +32,11 @@ pub(super) fn registry(versions: &[&str]) -> Registry {
     registry
 }
 
-pub(super) fn subject(version: &str) -> Subject {
+fn subject(version: &str) -> Subject {
     Subject::Skill(version.parse().unwrap())
 }
 
-pub(super) fn call(input: serde_json::Value) -> SkillCall {
+fn call(input: serde_json::Value) -> SkillCall {
     SkillCall {
         run: crate::id::RunId::new("r").unwrap(),
         tenant: Default::default(),

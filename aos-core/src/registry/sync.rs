@@ -1,0 +1,150 @@
+//! Keeping a registry and its store the same.
+
+use super::record::{Change, Record};
+use super::shared::{Registered, Registry};
+use super::state::State;
+use super::store::{Loaded, RegistryStore};
+use crate::error::{Failure, codes};
+use crate::runs::StoreError;
+
+/// How often a change is tried anew when others change the registry at the same time.
+const ATTEMPTS: usize = 32;
+
+impl AsRef<[Change]> for Registered {
+    fn as_ref(&self) -> &[Change] {
+        &self.changes
+    }
+}
+
+/// # Kept in a store
+/// A registry that is kept in a store is [refreshed](Registry::refresh) before its first use, changed by
+/// [`commit`](Registry::commit) only, and follows other processes by [`next_refresh`](Registry::next_refresh).
+impl Registry {
+    /// Makes a change durable before anybody sees it.
+    ///
+    /// `change` works on a [fork](Registry::fork) and may be called again, with the newer content, when another
+    /// process changes the registry at the same time. When it fails, nothing has changed.
+    ///
+    /// ```
+    /// # use aos_core::{registry::Registry, memory::MemoryRegistry, skill::SkillContract, time::Timestamp};
+    /// # pollster::block_on(async {
+    /// let (registry, store) = (Registry::new(), MemoryRegistry::new());
+    /// registry.refresh(&store).await?;
+    /// let contract = SkillContract::pure("greet", "1.0.0")?;
+    /// let done = registry.commit(&store, |r| r.register_remote(contract.clone(), Timestamp::EPOCH)).await?;
+    /// assert_eq!((done.changes.len(), registry.revision()), (1, 1));
+    /// # Ok::<(), aos_core::Failure>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `change`; those of the store ([`codes::STORE_UNAVAILABLE`] leaves open whether the change was saved:
+    /// the next refresh tells); [`codes::CONFLICT`] when others kept changing the registry.
+    pub async fn commit<T: AsRef<[Change]>>(
+        &self,
+        store: &dyn RegistryStore,
+        change: impl Fn(&Registry) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        for _ in 0..ATTEMPTS {
+            let draft = self.fork();
+            let base = draft.revision();
+            let done = change(&draft)?;
+            if done.as_ref().is_empty() {
+                self.adopt(&draft, base)?;
+                return Ok(done);
+            }
+            match store.save(self.tenant(), base, done.as_ref()).await {
+                Ok(revision) => {
+                    self.adopt(&draft, revision)?;
+                    return Ok(done);
+                }
+                Err(StoreError::Conflict(_)) => self.refresh(store).await.map(drop)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Failure::new(codes::CONFLICT, "the registry is being changed by others all the time: try again"))
+    }
+
+    /// Takes over what the store holds, if that is newer; says whether it was. Code that this process has registered
+    /// stays with versions whose contract is the same.
+    ///
+    /// # Errors
+    /// Those of the store, and [`codes::STORE_CORRUPT`] for a record that can't be used: the registry stays as it is.
+    pub async fn refresh(&self, store: &dyn RegistryStore) -> Result<bool, Failure> {
+        let loaded = store.load(self.tenant()).await?;
+        if loaded.revision <= self.revision() {
+            return Ok(false);
+        }
+        let mut next = self.built_from(loaded)?;
+        self.change(|state| {
+            let newer = next.revision > state.revision;
+            if newer {
+                take_code(&mut next, state)?;
+                *state = next;
+            }
+            Ok(newer)
+        })
+    }
+
+    /// Waits until the store holds something newer, and takes it over.
+    ///
+    /// # Errors
+    /// As [`Registry::refresh`].
+    pub async fn next_refresh(&self, store: &dyn RegistryStore) -> Result<(), Failure> {
+        loop {
+            store.changed(self.tenant(), self.revision()).await?;
+            if self.refresh(store).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes the content of `draft` the content of this registry, as the store's `revision`.
+    fn adopt(&self, draft: &Registry, revision: u64) -> Result<(), Failure> {
+        let mut next = State::clone(&draft.state());
+        next.revision = revision;
+        self.change(|state| {
+            if state.revision > revision {
+                // Somebody has refreshed to a later revision, which includes the draft's records.
+                return take_code(state, &next);
+            }
+            take_code(&mut next, state)?;
+            *state = next;
+            Ok(())
+        })
+    }
+
+    fn built_from(&self, loaded: Loaded) -> Result<State, Failure> {
+        let corrupt = |record: &Record, why: String| {
+            let subject = record.subject();
+            Failure::new(codes::STORE_CORRUPT, format!("the stored record of {subject} can't be used: {why}"))
+        };
+        let mut state = State { revision: loaded.revision, ..State::default() };
+        for record in loaded.records {
+            if record.tenant() != self.tenant() {
+                return Err(corrupt(&record, format!("it belongs to tenant {}", record.tenant())));
+            }
+            match &record {
+                Record::Skill(skill) => {
+                    let schemas = self.compile(&skill.contract).map_err(|why| corrupt(&record, why.message))?;
+                    state.put_skill(skill.clone(), schemas);
+                }
+                Record::Workflow(workflow) => state.put_workflow(workflow.clone()),
+            }
+        }
+        Ok(state)
+    }
+}
+
+/// Gives versions without code the code that `from` has for the same contract.
+fn take_code(state: &mut State, from: &State) -> Result<(), Failure> {
+    for entry in from.skill_entries() {
+        let version = &entry.record.contract.version;
+        if let (Some(code), Some(to)) = (&entry.code, state.skill_entry(version))
+            && to.code.is_none()
+            && to.record.contract.hash()? == entry.record.contract.hash()?
+        {
+            state.put_checked(version, code.clone());
+        }
+    }
+    Ok(())
+}
