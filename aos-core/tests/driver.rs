@@ -1,0 +1,213 @@
+//! The driver over memory stores, under three runtimes and none.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aos_core::driver::{Driven, Host, Stores};
+use aos_core::engine::RunOptions;
+use aos_core::event::RunStatus;
+use aos_core::flow::{Ctx, Flows};
+use aos_core::id::{RunId, TenantId, WorkerId};
+use aos_core::memory::{MemoryStore, VirtualClock};
+use aos_core::random::Seed;
+use aos_core::registry::Registry;
+use aos_core::replay::replay;
+use aos_core::runs::{Message, RunState, RunStore};
+use aos_core::skill::{SkillContract, SkillOutput, TypedSkill};
+use aos_core::time::{Clock, Timestamp};
+use aos_core::workflow::{Plan, PlanBuilder};
+use aos_core::{Failure, Payload, codes};
+use serde_json::{Value, json};
+
+struct Fixture {
+    host: Host,
+    store: MemoryStore,
+    clock: VirtualClock,
+    plan: Arc<Plan>,
+}
+
+/// A host with the skills `add` (pure), `flaky` (fails twice) and `bad` (panics), and a flow that uses them.
+fn fixture() -> Fixture {
+    let clock = VirtualClock::auto(Timestamp::from_millis(1_767_225_600_000));
+    let store = MemoryStore::new(Arc::new(clock.clone()));
+    let registry = Registry::new();
+    let contracts = [
+        SkillContract::pure("add", "1.0.0").unwrap(),
+        SkillContract::idempotent("flaky", "1.0.0").unwrap(),
+        SkillContract::idempotent("bad", "1.0.0").unwrap(),
+    ];
+    let now = clock.now();
+    let add = TypedSkill::new(contracts[0].clone(), |(a, b): (i64, i64), _| async move { Ok(a + b) });
+    registry.register(Arc::new(add), now).unwrap();
+    let flaky = TypedSkill::untyped(contracts[1].clone(), |call| async move {
+        if call.attempt < 3 {
+            return Err(Failure::new(codes::HTTP_FAILED, "connection reset"));
+        }
+        Ok(SkillOutput::from(call.input))
+    });
+    registry.register(Arc::new(flaky), now).unwrap();
+    let bad = TypedSkill::untyped(contracts[2].clone(), |_| async { panic!("a bug in a skill") });
+    registry.register(Arc::new(bad), now).unwrap();
+
+    let mut flows = Flows::new();
+    flows.register("sums", "1.0.0", sums).unwrap();
+    flows.register("parent", "1.0.0", parent).unwrap();
+    let mut plan = PlanBuilder::code("sums", "1.0.0").unwrap();
+    for contract in &contracts {
+        plan = plan.skill(contract).unwrap();
+    }
+    let stores =
+        Stores { runs: Arc::new(store.clone()), journal: Arc::new(store.clone()), blobs: store.blobs() };
+    let worker = WorkerId::new("w1").unwrap();
+    let host = Host::new(stores, Arc::new(registry), flows, Arc::new(clock.clone()), worker);
+    Fixture { host, store, clock, plan: plan.build() }
+}
+
+async fn sums(ctx: Ctx, numbers: Vec<i64>) -> Result<Value, Failure> {
+    let mut total = 0;
+    for number in numbers {
+        total = ctx.call("add", &(total, number)).await?.to()?;
+    }
+    if total == 13 {
+        ctx.call("bad", &total).await?;
+    }
+    let echoed = ctx.call("flaky", &total).await?;
+    ctx.sleep(Duration::from_secs(3_600)).await?;
+    Ok(json!({"total": echoed.value()}))
+}
+
+async fn parent(ctx: Ctx, lists: Vec<Vec<i64>>) -> Result<Value, Failure> {
+    let totals = ctx.map(lists, |ctx, list| async move { ctx.child("sums", &list).await }).await;
+    let totals: Vec<Value> = totals
+        .into_iter()
+        .map(|total| total.map_or_else(|failure| json!(failure.code), |total| total.value()["total"].clone()))
+        .collect();
+    Ok(json!(totals))
+}
+
+fn input(value: Value) -> Payload {
+    Payload::new(value).unwrap()
+}
+
+fn options(run: &str) -> RunOptions {
+    RunOptions::new(RunId::new(run).unwrap()).seed(Seed::new(1))
+}
+
+async fn runs_and_replays() {
+    let Fixture { host, clock, plan, .. } = fixture();
+    let begun = clock.now();
+    let report = host.run(&plan, input(json!([1, 2, 3])), options("r1")).await.unwrap();
+    assert_eq!(report.finished.output, Some(input(json!({"total": 6}))));
+    assert!(clock.now().since(begun) >= Duration::from_secs(3_600), "an hour has passed, virtually");
+    let replayed = replay(plan, &host.flows, &report.lines, &|_| None).unwrap();
+    assert_eq!(replayed.finished, Some(report.finished));
+}
+
+#[test]
+fn works_under_a_plain_block_on() {
+    pollster::block_on(runs_and_replays());
+}
+
+#[test]
+fn works_under_smol() {
+    smol::block_on(async { smol::spawn(runs_and_replays()).await });
+}
+
+#[tokio::test]
+async fn works_under_tokio() {
+    tokio::spawn(runs_and_replays()).await.unwrap();
+}
+
+#[test]
+fn a_panic_in_a_skill_is_a_failure_of_the_run() {
+    let Fixture { host, plan, .. } = fixture();
+    let report = pollster::block_on(host.run(&plan, input(json!([13])), options("r1"))).unwrap();
+    let failure = report.finished.failure.unwrap();
+    assert_eq!(failure.code, codes::SKILL_PANICKED);
+    assert!(failure.message.contains("a bug in a skill"), "{failure}");
+}
+
+#[test]
+fn children_are_runs_of_their_own() {
+    let Fixture { host, store, plan, .. } = fixture();
+    let parent = PlanBuilder::code("parent", "1.0.0").unwrap().child(plan).build();
+    let report = pollster::block_on(host.run(&parent, input(json!([[1, 2], [13], [4]])), options("p"))).unwrap();
+    assert_eq!(report.finished.output, Some(input(json!([3, codes::CHILD_FAILED, 4]))));
+    let filter = aos_core::runs::RunFilter { parent: Some(RunId::new("p").unwrap()), ..Default::default() };
+    let children = pollster::block_on(store.list(filter)).unwrap().runs;
+    assert_eq!(children.iter().filter(|child| child.state == RunState::Succeeded).count(), 2);
+    let replayed = replay(parent, &host.flows, &report.lines, &|_| None).unwrap();
+    assert_eq!(replayed.finished, Some(report.finished));
+}
+
+#[test]
+fn a_large_payload_is_kept_as_a_blob_and_read_back() {
+    let Fixture { mut host, .. } = fixture();
+    let mut flows = Flows::new();
+    flows
+        .register("big", "1.0.0", |ctx: Ctx, text: String| async move {
+            ctx.call("flaky", &text).await?.to::<String>().map(|text| text.len())
+        })
+        .unwrap();
+    host.flows = Arc::new(flows);
+    let contract = SkillContract::idempotent("flaky", "1.0.0").unwrap();
+    let plan = PlanBuilder::code("big", "1.0.0").unwrap().skill(&contract).unwrap().build();
+    let text = "x".repeat(100_000);
+    let report = pollster::block_on(host.run(&plan, input(json!(text)), options("r1"))).unwrap();
+    assert!(report.lines.iter().all(|line| line.as_str().len() < 1_000), "{:?}", report.lines);
+    let blobs = pollster::block_on(host.blobs_of(&report.lines)).unwrap();
+    assert_eq!(blobs.len(), 1, "the same text thrice is one blob");
+    let replayed = replay(plan, &host.flows, &report.lines, &|hash| blobs.get(hash).cloned()).unwrap();
+    assert_eq!(replayed.finished, Some(report.finished));
+}
+
+#[test]
+fn a_parked_run_is_taken_up_when_its_time_comes_or_a_message_does() {
+    let Fixture { mut host, clock, plan, .. } = fixture();
+    let clock_by_hand = VirtualClock::new(clock.now());
+    let store_by_hand = MemoryStore::new(Arc::new(clock_by_hand.clone()));
+    host.stores = Stores {
+        runs: Arc::new(store_by_hand.clone()),
+        journal: Arc::new(store_by_hand.clone()),
+        blobs: store_by_hand.blobs(),
+    };
+    host.clock = Arc::new(clock_by_hand.clone());
+    host.park_after = Some(Duration::from_millis(50));
+    pollster::block_on(async {
+        let hash = host.keep_plan(&plan).await.unwrap();
+        for run in ["slow", "cancelled"] {
+            let new = aos_core::runs::NewRun {
+                run: RunId::new(run).unwrap(),
+                tenant: TenantId::default(),
+                workflow: plan.workflow.clone(),
+                plan: hash,
+                input: input(json!([1])),
+                seed: Seed::new(1),
+                budget: None,
+                parent: None,
+                forked_from: None,
+                idempotency_key: None,
+                request_id: None,
+            };
+            store_by_hand.create(new, None).await.unwrap();
+        }
+        // Twice a pause before the next attempt of `flaky`, then the hour's sleep.
+        for _ in 0..3 {
+            let driven = host.drive_claimable(10).await.unwrap();
+            assert!(driven.iter().all(|(_, driven)| *driven == Ok(Driven::Parked)), "{driven:?}");
+            clock_by_hand.advance(Duration::from_secs(60));
+        }
+        assert_eq!(host.drive_claimable(10).await.unwrap(), []);
+        let cancel = Message::Cancel { reason: "no longer wanted".into() };
+        store_by_hand.send(&TenantId::default(), &RunId::new("cancelled").unwrap(), cancel).await.unwrap();
+        let driven = host.drive_claimable(10).await.unwrap();
+        let [(run, Ok(Driven::Finished(finished)))] = &driven[..] else { panic!("{driven:?}") };
+        assert_eq!((run.as_str(), finished.status), ("cancelled", RunStatus::Cancelled));
+        clock_by_hand.advance(Duration::from_secs(3_600));
+        let driven = host.drive_claimable(10).await.unwrap();
+        let [(_, Ok(Driven::Finished(finished)))] = &driven[..] else { panic!("{driven:?}") };
+        assert_eq!(finished.status, RunStatus::Succeeded);
+    });
+}
