@@ -47,7 +47,8 @@ const READ_LINES: usize = 10_000;
 /// the caller decides whether to release it.
 pub async fn drive(host: &Host, claim: Claim) -> Result<Driven, Failure> {
     let engine = load(host, &claim.record, &claim.lease).await?;
-    Run { host, lease: claim.lease, engine, in_flight: InFlight::default(), unsaved: Batch::default() }.run().await
+    let unsaved = Batch { first_index: engine.next_index(), ..Batch::default() };
+    Run { host, lease: claim.lease, engine, in_flight: InFlight::default(), unsaved }.run().await
 }
 
 /// Starts the run's engine, or resumes it from its journal.
@@ -118,10 +119,12 @@ impl Run<'_> {
 
     /// Makes what is unsaved durable; false when the lease is lost.
     async fn save(&mut self, transition: Transition) -> Result<bool, Failure> {
-        let batch = std::mem::take(&mut self.unsaved);
-        if batch.lines.is_empty() && transition == Transition::Continue {
+        if self.unsaved.lines.is_empty() && transition == Transition::Continue {
             return Ok(true);
         }
+        let next =
+            Batch { first_index: self.unsaved.first_index + self.unsaved.lines.len() as u64, ..Batch::default() };
+        let batch = std::mem::replace(&mut self.unsaved, next);
         let append = Append {
             lease: self.lease.clone(),
             first_index: batch.first_index,
@@ -143,6 +146,9 @@ impl Run<'_> {
     /// Waits until something happens; gives an end when the run is parked or lost.
     async fn wait(&mut self, wake_at: Option<Timestamp>) -> Result<Option<Driven>, Failure> {
         if self.in_flight.is_empty() && self.may_park(wake_at) {
+            if self.read_inbox(self.engine.inbox_seen()).await? > 0 {
+                return Ok(None);
+            }
             let parked = Transition::Park { wake_at, inbox_seen: self.engine.inbox_seen() };
             return Ok(Some(if self.save(parked).await? { Driven::Parked } else { Driven::LeaseLost }));
         }

@@ -58,8 +58,7 @@ fn fixture() -> Fixture {
     for contract in &contracts {
         plan = plan.skill(contract).unwrap();
     }
-    let stores =
-        Stores { runs: Arc::new(store.clone()), journal: Arc::new(store.clone()), blobs: store.blobs() };
+    let stores = Stores { runs: Arc::new(store.clone()), journal: Arc::new(store.clone()), blobs: store.blobs() };
     let worker = WorkerId::new("w1").unwrap();
     let host = Host::new(stores, Arc::new(registry), flows, Arc::new(clock.clone()), worker);
     Fixture { host, store, clock, plan: plan.build() }

@@ -293,6 +293,11 @@ impl Engine {
         self.finished.as_ref()
     }
 
+    /// How many entries the run has, and so the index of the next one.
+    pub fn next_index(&self) -> u64 {
+        self.outbox.next_index()
+    }
+
     /// Whether the host has taken everything there is.
     pub(crate) fn is_drained(&self) -> bool {
         self.outbox.is_empty()

@@ -52,6 +52,10 @@ impl Outbox {
         self.batch.lines.push(line);
     }
 
+    pub(super) const fn next_index(&self) -> u64 {
+        self.next_index
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.batch.lines.is_empty() && self.effects.is_empty()
     }
