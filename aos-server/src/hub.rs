@@ -17,6 +17,7 @@ use aos_core::time::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use crate::telemetry::Metrics;
+use crate::worker::verify::Verifier;
 
 /// Wake-ups that are remembered; parked runs beyond that are found by polling.
 const MAX_WAKE_UPS: usize = 100_000;
@@ -123,21 +124,23 @@ impl Drop for Watch {
     }
 }
 
-/// A journal store that tells the hub and the metrics what was made durable.
+/// A journal store that tells the hub and the metrics what was made durable, and has every ended run verified.
 pub struct HeardJournal {
     inner: Arc<dyn JournalStore>,
     hub: Arc<Hub>,
+    verifier: Verifier,
     metrics: Metrics,
 }
 
 impl HeardJournal {
     /// Wraps a store.
-    pub fn new(inner: Arc<dyn JournalStore>, hub: Arc<Hub>, metrics: Metrics) -> Self {
-        Self { inner, hub, metrics }
+    pub fn new(inner: Arc<dyn JournalStore>, hub: Arc<Hub>, verifier: Verifier, metrics: Metrics) -> Self {
+        Self { inner, hub, verifier, metrics }
     }
 }
 
 struct Done {
+    tenant: TenantId,
     run: RunId,
     entries: u64,
     finished: bool,
@@ -147,12 +150,13 @@ struct Done {
 impl JournalStore for HeardJournal {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {
         let done = Done {
+            tenant: append.lease.tenant.clone(),
             run: append.lease.run.clone(),
             entries: append.first_index + append.lines.len() as u64,
-            finished: matches!(append.transition, Transition::Finish(_)),
+            finished: matches!(append.transition, Transition::Finish(_) | Transition::Bury(_)),
             wake_at: match append.transition {
                 Transition::Park { wake_at, .. } => wake_at,
-                Transition::Continue | Transition::Finish(_) => None,
+                Transition::Continue | Transition::Finish(_) | Transition::Bury(_) => None,
             },
         };
         let started = Instant::now();
@@ -162,6 +166,9 @@ impl JournalStore for HeardJournal {
                 Ok(()) => {
                     self.metrics.append(started.elapsed());
                     self.hub.appended(&done);
+                    if done.finished {
+                        self.verifier.verify(&done.tenant, &done.run);
+                    }
                 }
                 Err(StoreError::Fenced { .. }) => self.metrics.fenced(),
                 Err(_) => {}
@@ -191,7 +198,7 @@ mod tests {
     use super::*;
 
     fn done(run: &str, entries: u64, finished: bool) -> Done {
-        Done { run: RunId::new(run).unwrap(), entries, finished, wake_at: None }
+        Done { tenant: TenantId::default(), run: RunId::new(run).unwrap(), entries, finished, wake_at: None }
     }
 
     #[tokio::test]

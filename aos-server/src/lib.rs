@@ -2,7 +2,11 @@
 
 pub mod clock;
 pub mod config;
+pub mod history;
 pub mod http;
 pub mod hub;
+pub mod plans;
 pub mod skill;
+pub mod state;
 pub mod telemetry;
+pub mod worker;

@@ -1,6 +1,7 @@
 //! The contract of a store that keeps journals.
 
 use crate::BoxFuture;
+use crate::error::Failure;
 use crate::event::RunFinished;
 use crate::id::{RunId, TenantId};
 use crate::journal::Line;
@@ -23,6 +24,9 @@ pub enum Transition {
     },
     /// It has ended and gives the lease back.
     Finish(RunFinished),
+    /// It can't be advanced, or has killed its workers too often: it is [`Dead`](crate::runs::RunState::Dead) with
+    /// this failure, and never claimable again.
+    Bury(Failure),
 }
 
 /// Consecutive entries of one run, to be made durable together.

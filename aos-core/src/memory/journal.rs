@@ -65,6 +65,15 @@ impl State {
                 self.schedule(number, None);
                 Ok(woken)
             }
+            Transition::Bury(failure) => {
+                row.holder = None;
+                row.record.state = RunState::Dead;
+                row.record.finished_at = Some(now);
+                row.record.failure = Some(failure);
+                let woken = row.take_waiters();
+                self.schedule(number, None);
+                Ok(woken)
+            }
         }
     }
 }

@@ -1,0 +1,201 @@
+//! Creating runs.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use aos_core::id::RunId;
+use aos_core::money::Money;
+use aos_core::payload::Payload;
+use aos_core::random::Seed;
+use aos_core::runs::{Claim, Created, NewRun, RunRecord};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::Json;
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::http::body::Doc;
+use crate::http::params::{Query, idempotency_key, wait};
+use crate::http::problem::{ApiError, ApiResult, Problem};
+use crate::http::request_id::RequestId;
+use crate::http::runs::wait::for_end;
+use crate::http::view::RunView;
+use crate::http::workflows::ready;
+use crate::plans::ReadyPlan;
+use crate::state::{AppState, durable};
+
+/// What a run is made of.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRunBody {
+    /// A registered workflow (`id`, `id@1.2.3`, `id@^1`), or a whole definition to run as it is.
+    #[schema(value_type = WorkflowChoice)]
+    pub workflow: Value,
+    /// The input; `{}` when it is left out. Checked against the workflow's input schema.
+    #[serde(default = "empty_object")]
+    #[schema(value_type = Value)]
+    pub input: Value,
+    /// The seed of everything random in the run, below 2^53; 0 when it is left out.
+    #[serde(default)]
+    pub seed: u64,
+    /// What the run may spend, in US dollars as a decimal string; the workflow's own budget when it is left out.
+    #[serde(default)]
+    #[schema(example = "0.50")]
+    pub budget: Option<String>,
+}
+
+/// A registered workflow by name, or a definition.
+#[derive(Clone, Debug, ToSchema)]
+#[schema(untagged)]
+#[allow(dead_code, reason = "describes the choice in the OpenAPI document")]
+pub enum WorkflowChoice {
+    /// `id`, `id@1.2.3` or `id@^1`.
+    Name(String),
+    /// A definition.
+    Definition(serde_json::Map<String, Value>),
+}
+
+/// How to answer a creation.
+#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CreateQuery {
+    /// Answer when the run has ended, or after this time: a number with `ms`, `s` or `m`, at most 300s. The header
+    /// `Prefer: wait=30` means the same.
+    #[param(example = "30s")]
+    pub wait: Option<String>,
+}
+
+/// Creates a run.
+///
+/// The run is durable when the answer comes. With an `Idempotency-Key` header, a second request with the same key and
+/// body gives the first run, and one with another body is refused.
+#[utoipa::path(
+    post, path = "/v1/runs", tag = "runs", operation_id = "createRun",
+    params(CreateQuery,
+        ("Idempotency-Key" = Option<String>, Header, description = "Names this creation, 1 to 255 characters"),
+        ("Prefer" = Option<String>, Header, description = "`wait=30` waits up to 30 s for the end of the run")),
+    request_body = NewRunBody,
+    responses(
+        (status = 201, body = RunView, description = "The run was created; with `wait`, it has ended"),
+        (status = 202, body = RunView, description = "The run was created and has not ended within `wait`"),
+        (status = 200, body = RunView, description = "The run that this idempotency key made before"),
+        (status = 409, body = Problem, description = "The state of something does not allow this"),
+        (status = 413, body = Problem, description = "The body is too large"),
+        (status = 415, body = Problem, description = "The body is neither JSON nor YAML"),
+        (status = 422, body = Problem, description = "Definition, input or idempotency key do not fit"),
+    )
+)]
+pub async fn create_run(
+    State(state): State<AppState>,
+    Query(query): Query<CreateQuery>,
+    headers: HeaderMap,
+    request_id: RequestId,
+    Doc(body): Doc<NewRunBody>,
+) -> ApiResult<Response> {
+    let wait = wait(query.wait.as_deref(), &headers)?;
+    let key = idempotency_key(&headers)?;
+    let ready = ready(&state, body.workflow).await?;
+    let input = payload_at(body.input, "/input")?;
+    ready.check(&input)?;
+    let new = NewRun {
+        run: new_id()?,
+        tenant: state.tenant.clone(),
+        workflow: ready.plan.workflow.clone(),
+        plan: ready.hash,
+        input,
+        seed: seed(body.seed)?,
+        budget: budget(body.budget.as_deref(), &ready)?,
+        parent: None,
+        forked_from: None,
+        idempotency_key: key,
+        request_id: Some(request_id.as_str().into()),
+    };
+    // Watched before it is created, so that an end in between is heard.
+    let watch = wait.map(|_| state.hub.watch(&new.run));
+    let (record, is_new) = durable(accept(state.clone(), new)).await?;
+    let record = match (wait, watch) {
+        (Some(wait), Some(watch)) if is_new => for_end(&state, watch, record, wait).await?,
+        (Some(wait), _) => {
+            let watch = state.hub.watch(&record.new.run);
+            for_end(&state, watch, record, wait).await?
+        }
+        (None, _) => record,
+    };
+    Ok(answer(record, is_new, wait.is_some()))
+}
+
+/// Makes the run durable and begins it here if there is room.
+async fn accept(state: AppState, new: NewRun) -> ApiResult<(RunRecord, bool)> {
+    let slot = state.worker.slot();
+    let claim = slot.as_ref().map(super::super::super::worker::Slot::claim);
+    match state.host.stores.runs.create(new, claim).await? {
+        Created::New(record, Some(lease)) => {
+            if let Some(slot) = slot {
+                slot.start(Claim { lease, record: record.clone() });
+            }
+            Ok((record, true))
+        }
+        Created::New(record, None) => {
+            state.worker.arrived();
+            Ok((record, true))
+        }
+        Created::Existing(record) => Ok((record, false)),
+    }
+}
+
+fn answer(record: RunRecord, is_new: bool, waited: bool) -> Response {
+    let status = match (is_new, waited && !record.state.is_terminal()) {
+        (_, true) => StatusCode::ACCEPTED,
+        (true, false) => StatusCode::CREATED,
+        (false, false) => StatusCode::OK,
+    };
+    let location = HeaderValue::from_str(&format!("/v1/runs/{}", record.new.run));
+    let mut response = (status, Json(RunView::from(record))).into_response();
+    if let Ok(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    if !is_new {
+        const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// A new run's id, a UUIDv7.
+pub(super) fn new_id() -> ApiResult<RunId> {
+    RunId::new(uuid::Uuid::now_v7().to_string()).map_err(|e| ApiError::new(aos_core::codes::INTERNAL, e.to_string()))
+}
+
+/// A value of the body as a payload; a mistake names its place within the body.
+pub(super) fn payload_at(value: Value, place: &str) -> ApiResult<Payload> {
+    use aos_core::canonical::CanonicalError::{NumberOutOfRange, TooDeep};
+    Payload::new(value).map_err(|error| {
+        let error = match error {
+            NumberOutOfRange { path, number } => NumberOutOfRange { path: format!("{place}{path}"), number },
+            TooDeep { path } => TooDeep { path: format!("{place}{path}") },
+        };
+        aos_core::Failure::from(error).into()
+    })
+}
+
+fn seed(seed: u64) -> ApiResult<Seed> {
+    if seed > aos_core::canonical::MAX_SAFE_INTEGER {
+        let message = format!("the seed {seed} at \"/seed\" is beyond 2^53 - 1: choose a smaller one");
+        return Err(ApiError::new(aos_core::codes::NUMBER_OUT_OF_RANGE, message));
+    }
+    Ok(Seed::new(seed))
+}
+
+fn budget(text: Option<&str>, ready: &Arc<ReadyPlan>) -> ApiResult<Option<Money>> {
+    let Some(text) = text else { return Ok(ready.plan.budget) };
+    Money::from_str(text).map(Some).map_err(|e| {
+        ApiError::invalid(format!("\"budget\" is {:?}: {e}; for example \"0.50\"", super::super::params::clip(text)))
+    })
+}
+
+fn empty_object() -> Value {
+    Value::Object(serde_json::Map::new())
+}

@@ -1,0 +1,120 @@
+//! Looking at runs.
+
+use aos_core::id::{RunId, WorkflowId};
+use aos_core::runs::{RunFilter, RunState};
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::http::params::{PathOf, Query, clip, run_id, wait};
+use crate::http::problem::{ApiError, ApiResult, Problem};
+use crate::http::runs::find;
+use crate::http::runs::wait::for_end;
+use crate::http::view::{RunList, RunView};
+use crate::state::AppState;
+
+/// The longest page.
+const MAX_LIMIT: usize = 200;
+
+/// Which runs to list.
+#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    /// Only runs in these states, separated by commas.
+    #[param(example = "queued,running,parked")]
+    pub state: Option<String>,
+    /// Only runs of the workflow with this id.
+    pub workflow: Option<String>,
+    /// Only children of this run.
+    pub parent: Option<String>,
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+    /// At most this many, 1 to 200; 50 when it is left out.
+    pub limit: Option<usize>,
+}
+
+/// How to look at a run.
+#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct GetQuery {
+    /// Answer when the run has ended, or after this time: a number with `ms`, `s` or `m`, at most 300s.
+    #[param(example = "30s")]
+    pub wait: Option<String>,
+}
+
+/// Lists runs, newest first.
+#[utoipa::path(
+    get, path = "/v1/runs", tag = "runs", operation_id = "listRuns",
+    params(ListQuery),
+    responses((status = 200, body = RunList, description = "One page"))
+)]
+pub async fn list_runs(State(state): State<AppState>, Query(query): Query<ListQuery>) -> ApiResult<Json<RunList>> {
+    let filter = filter(&state, query)?;
+    let page = state.host.stores.runs.list(filter).await?;
+    Ok(Json(RunList { runs: page.runs.into_iter().map(RunView::from).collect(), next: page.next }))
+}
+
+/// Gives a run.
+#[utoipa::path(
+    get, path = "/v1/runs/{id}", tag = "runs", operation_id = "getRun",
+    params(("id" = String, Path, description = "The run's id"), GetQuery,
+        ("Prefer" = Option<String>, Header, description = "`wait=30` waits up to 30 s for the end of the run")),
+    responses(
+        (status = 200, body = RunView, description = "The run; with `wait`, as it stands when it has ended or the time is up"),
+        (status = 404, body = Problem, description = "There is no such run"),
+    )
+)]
+pub async fn get_run(
+    State(state): State<AppState>,
+    PathOf(id): PathOf<String>,
+    Query(query): Query<GetQuery>,
+    headers: HeaderMap,
+) -> ApiResult<Json<RunView>> {
+    let run = run_id(&id)?;
+    let record = match wait(query.wait.as_deref(), &headers)? {
+        None => find(&state, &run).await?,
+        Some(wait) => {
+            let watch = state.hub.watch(&run);
+            let record = find(&state, &run).await?;
+            for_end(&state, watch, record, wait).await?
+        }
+    };
+    Ok(Json(record.into()))
+}
+
+fn filter(state: &AppState, query: ListQuery) -> ApiResult<RunFilter> {
+    let limit = query.limit.unwrap_or(50);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(ApiError::invalid(format!("limit is {limit}: expected 1 to {MAX_LIMIT}")));
+    }
+    Ok(RunFilter {
+        tenant: state.tenant.clone(),
+        states: states(query.state.as_deref().unwrap_or_default())?,
+        workflow: query
+            .workflow
+            .map(|id| WorkflowId::new(&id).map_err(|e| ApiError::invalid(format!("workflow: {e}"))))
+            .transpose()?,
+        parent: query
+            .parent
+            .map(|id| RunId::new(&id).map_err(|e| ApiError::invalid(format!("parent: {e}"))))
+            .transpose()?,
+        cursor: query.cursor,
+        limit,
+    })
+}
+
+fn states(text: &str) -> ApiResult<Vec<RunState>> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names
+        .map(|name| {
+            RunState::from_text(name).ok_or_else(|| {
+                let known: Vec<_> = RunState::ALL.iter().map(|state| state.as_str()).collect();
+                ApiError::invalid(format!("state {:?} is not known: expected {}", clip(name), known.join(", ")))
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,191 @@
+//! Wire forms of what the API shows.
+
+use aos_core::Failure;
+use aos_core::canonical::Hash;
+use aos_core::event::Fork;
+use aos_core::payload::Payload;
+use aos_core::runs::{RunRecord, RunState};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A run.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(title = "Run")]
+pub struct RunView {
+    /// The run's id.
+    #[schema(example = "01890a5d-ac96-774b-bcce-b302099a8057")]
+    pub id: String,
+    /// `id@version` of the workflow.
+    #[schema(example = "workflow_data_extraction@1.0.0")]
+    pub workflow: String,
+    /// SHA-256 of the plan that the run executes.
+    pub plan_hash: String,
+    /// Where the run stands.
+    #[schema(value_type = StateName)]
+    pub state: RunState,
+    /// What it was given.
+    #[schema(value_type = Value)]
+    pub input: Payload,
+    /// What it gave; `null` until it has succeeded.
+    #[schema(value_type = Value)]
+    pub output: Option<Payload>,
+    /// Why it did not succeed; `null` otherwise.
+    pub error: Option<FailureView>,
+    /// Its seed.
+    pub seed: u64,
+    /// What it may spend, in US dollars as a decimal string; `null` for no limit of its own.
+    #[schema(example = "0.50")]
+    pub budget_usd: Option<String>,
+    /// What it has cost, in US dollars as an exact decimal string; known when it has ended.
+    #[schema(example = "0.00125")]
+    pub cost_usd: String,
+    /// The same in cents, rounded up to a hundredth of a cent.
+    #[schema(example = 0.13)]
+    pub cost_cents: f64,
+    /// SHA-256 over the run's meaning; known when it has ended.
+    pub content_hash: Option<String>,
+    /// When it was accepted, RFC 3339.
+    #[schema(example = "2026-11-23T20:15:00.123Z")]
+    pub created_at: String,
+    /// When it ended, RFC 3339.
+    pub finished_at: Option<String>,
+    /// The run that started it as a child.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// The run it branched off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<ForkView>,
+    /// The request that created it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// How often a worker died with it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rescues: u32,
+    /// Where to go from here.
+    pub links: RunLinks,
+}
+
+/// Where a run branched off another one.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(title = "Fork")]
+pub struct ForkView {
+    /// The original run.
+    pub run: String,
+    /// The first effect that the fork does anew.
+    pub effect: String,
+}
+
+/// Where to go from a run.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RunLinks {
+    /// The run itself.
+    #[serde(rename = "self")]
+    pub this: String,
+    /// Its journal, as JSON lines.
+    pub journal: String,
+    /// Its entries as they come, as server-sent events.
+    pub events: String,
+    /// The golden file, once the run has ended.
+    pub golden: String,
+}
+
+/// A failure of a run.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(title = "Failure")]
+pub struct FailureView {
+    /// The stable code, or a skill's own.
+    #[schema(example = "ERR_TIMEOUT")]
+    pub code: String,
+    /// What was wrong, where, and what was expected.
+    pub message: String,
+    /// Whether the same may succeed later.
+    pub retryable: bool,
+    /// Structured facts, depending on the code.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub details: Value,
+}
+
+/// The names of the states of a run.
+#[derive(Clone, Copy, Debug, ToSchema)]
+#[schema(title = "RunState", rename_all = "snake_case")]
+pub enum StateName {
+    /// Accepted, not begun.
+    Queued,
+    /// A worker has it.
+    Running,
+    /// It waits for a timer, a signal or a child.
+    Parked,
+    /// It gave an output.
+    Succeeded,
+    /// It failed.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+    /// It killed its workers too often; an operator decides.
+    Dead,
+}
+
+/// A page of a list, newest first.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RunList {
+    /// The runs.
+    pub runs: Vec<RunView>,
+    /// Give this as `cursor` for the next page; `null` at the end.
+    pub next: Option<String>,
+}
+
+impl From<RunRecord> for RunView {
+    fn from(record: RunRecord) -> Self {
+        let new = record.new;
+        let base = format!("/v1/runs/{}", new.run);
+        Self {
+            id: new.run.to_string(),
+            workflow: new.workflow.to_string(),
+            plan_hash: new.plan.to_string(),
+            state: record.state,
+            input: new.input,
+            output: record.output,
+            error: record.failure.map(Into::into),
+            seed: new.seed.get(),
+            budget_usd: new.budget.map(|budget| budget.to_string()),
+            cost_usd: record.cost.to_string(),
+            cost_cents: record.cost.cents_rounded(),
+            content_hash: record.content_hash.as_ref().map(Hash::to_string),
+            created_at: record.created_at.to_string(),
+            finished_at: record.finished_at.map(|at| at.to_string()),
+            parent: new.parent.map(|parent| parent.to_string()),
+            forked_from: new.forked_from.map(Into::into),
+            request_id: new.request_id,
+            rescues: record.rescues,
+            links: RunLinks {
+                journal: format!("{base}/journal"),
+                events: format!("{base}/events"),
+                golden: format!("{base}/golden"),
+                this: base,
+            },
+        }
+    }
+}
+
+impl From<Fork> for ForkView {
+    fn from(fork: Fork) -> Self {
+        Self { run: fork.run.to_string(), effect: fork.effect.to_string() }
+    }
+}
+
+impl From<Failure> for FailureView {
+    fn from(failure: Failure) -> Self {
+        Self {
+            code: failure.code.to_string(),
+            message: failure.message,
+            retryable: failure.retryable,
+            details: failure.details,
+        }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}

@@ -1,0 +1,77 @@
+//! What the handlers share.
+
+use std::future::Future;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use aos_core::driver::Host;
+use aos_core::id::TenantId;
+use aos_core::llm::Adapters;
+use aos_core::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::hub::Hub;
+use crate::plans::Plans;
+use crate::telemetry::Metrics;
+use crate::worker::Worker;
+use crate::worker::verify::SharedFindings;
+
+/// Everything the handlers need. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState(Arc<Parts>);
+
+/// The parts of the state.
+pub struct Parts {
+    /// Stores, skills, flows and clock.
+    pub host: Host,
+    /// Skills and workflows.
+    pub registry: Registry,
+    /// Bindings to language models, with the operator's switches.
+    pub adapters: Adapters,
+    /// Plans that are ready to run.
+    pub plans: Plans,
+    /// The in-process worker.
+    pub worker: Worker,
+    /// Who waits for which run.
+    pub hub: Arc<Hub>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What replays have found.
+    pub findings: SharedFindings,
+    /// On whose behalf requests are answered.
+    pub tenant: TenantId,
+    /// Set when the process is about to end: streams come to an end then.
+    pub stopping: CancellationToken,
+}
+
+impl AppState {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// Carries a write to its end even if the caller goes away meanwhile: a handler is dropped with its connection, and a
+/// half-done write is what nobody wants to clean up.
+///
+/// # Panics
+/// When `work` panics: the panic goes on in the caller, whose middleware reports it.
+pub async fn durable<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work.in_current_span()).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Nobody aborts the task, so it ends this way only while the runtime itself is going down.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}

@@ -1,0 +1,196 @@
+//! The worker: claims runs, advances each in a task of its own, keeps their leases, and lets go of them in order.
+//!
+//! A run that is created here while there is room starts at once, with the lease that its creation gave
+//! ([`Worker::slot`]); everything else is found by claiming, at once when the hub says so and otherwise by polling.
+//! What happens to a run whose worker dies is the store's business: the lease runs out and somebody claims it.
+
+mod claim;
+mod advance;
+mod lease;
+pub mod verify;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aos_core::BoxFuture;
+use aos_core::Failure;
+use aos_core::driver::{Driven, Host, drive};
+use aos_core::id::{RunId, TenantId, WorkerId};
+use aos_core::runs::{Claim, Lease, RunStore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::hub::Hub;
+use crate::telemetry::Metrics;
+
+/// Advances a claimed run until it ends, waits, or is somebody else's.
+pub trait Drive: Send + Sync {
+    /// As [`aos_core::driver::drive`].
+    fn drive(&self, claim: Claim) -> BoxFuture<'_, Result<Driven, Failure>>;
+}
+
+impl Drive for Host {
+    fn drive(&self, claim: Claim) -> BoxFuture<'_, Result<Driven, Failure>> {
+        Box::pin(drive(self, claim))
+    }
+}
+
+/// How a worker works.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    /// Its name, unique among all processes that share a store.
+    pub id: WorkerId,
+    /// Runs advanced at the same time.
+    pub concurrency: usize,
+    /// How long a lease lasts; it is prolonged three times in that time.
+    pub lease: Duration,
+    /// How often to look for claimable runs that nobody told this process about.
+    pub poll: Duration,
+    /// How long runs may go on after the worker was asked to stop.
+    pub grace: Duration,
+}
+
+impl WorkerSettings {
+    /// The settings of a server: leases of 30 s, a look for work every 250 ms, 25 s of grace.
+    pub fn new(id: WorkerId, concurrency: usize) -> Self {
+        Self {
+            id,
+            concurrency,
+            lease: Duration::from_secs(30),
+            poll: Duration::from_millis(250),
+            grace: Duration::from_secs(25),
+        }
+    }
+}
+
+/// A worker. Cheap to clone.
+#[derive(Clone)]
+pub struct Worker(Arc<Inner>);
+
+struct Inner {
+    settings: WorkerSettings,
+    driver: Arc<dyn Drive>,
+    runs: Arc<dyn RunStore>,
+    hub: Arc<Hub>,
+    metrics: Metrics,
+    slots: Arc<Semaphore>,
+    /// Leases this worker holds, each with what makes its task let go.
+    held: Mutex<HashMap<(TenantId, RunId), Held>>,
+    /// Whether there may be claimable runs beyond those this worker has room for.
+    behind: AtomicBool,
+    stopping: CancellationToken,
+    stopped: CancellationToken,
+    tasks: TaskTracker,
+}
+
+struct Held {
+    lease: Lease,
+    let_go: CancellationToken,
+}
+
+/// Room for one more run.
+pub struct Slot {
+    worker: Worker,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Slot {
+    /// What to create a run with so that it is leased to this worker.
+    pub fn claim(&self) -> (WorkerId, Duration) {
+        (self.worker.0.settings.id.clone(), self.worker.0.settings.lease)
+    }
+
+    /// Begins to advance a run that is leased to this worker.
+    pub fn start(self, claim: Claim) {
+        self.worker.start(claim, self.permit);
+    }
+}
+
+impl Worker {
+    /// A worker that does nothing yet; see [`Worker::run`].
+    pub fn new(
+        settings: WorkerSettings,
+        driver: Arc<dyn Drive>,
+        runs: Arc<dyn RunStore>,
+        hub: Arc<Hub>,
+            metrics: Metrics,
+    ) -> Self {
+        let slots = Arc::new(Semaphore::new(settings.concurrency));
+        Self(Arc::new(Inner {
+            settings,
+            driver,
+            runs,
+            hub,
+            metrics,
+            slots,
+            held: Mutex::default(),
+            behind: AtomicBool::new(false),
+            stopping: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }))
+    }
+
+    /// Room for a run that is about to be created; `None` when there is none, when older runs wait for it, or when the
+    /// worker stops. Without it, create the run unclaimed and call [`Worker::arrived`].
+    pub fn slot(&self) -> Option<Slot> {
+        let inner = &self.0;
+        if inner.stopping.is_cancelled() || inner.behind.load(Ordering::Acquire) {
+            return None;
+        }
+        let permit = Arc::clone(&inner.slots).try_acquire_owned().ok()?;
+        Some(Slot { worker: self.clone(), permit })
+    }
+
+    /// Says that there is a run to claim.
+    pub fn arrived(&self) {
+        self.0.behind.store(true, Ordering::Release);
+        self.0.hub.work_arrived();
+    }
+
+    /// Works until [`Worker::stop`], then lets the runs in hand come to an end for a while and releases the rest.
+    pub async fn run(&self) {
+        let inner = &self.0;
+        let heartbeats = tokio::spawn(lease::keep(self.clone()));
+        claim::keep_claiming(self).await;
+        inner.tasks.close();
+        let in_hand = lock(&inner.held).len();
+        if in_hand > 0 {
+            tracing::info!(runs = in_hand, grace_s = inner.settings.grace.as_secs(), "waiting for runs in hand");
+        }
+        if tokio::time::timeout(inner.settings.grace, inner.tasks.wait()).await.is_err() {
+            lease::release_all(self).await;
+        }
+        inner.stopped.cancel();
+        // It ends by itself once `stopped` is set.
+        let _ = heartbeats.await;
+    }
+
+    /// Claims nothing more from now on.
+    pub fn stop(&self) {
+        self.0.stopping.cancel();
+    }
+
+    /// Whether the worker takes on runs.
+    pub fn accepts(&self) -> bool {
+        !self.0.stopping.is_cancelled()
+    }
+
+    /// How many runs it advances right now.
+    pub fn in_hand(&self) -> usize {
+        lock(&self.0.held).len()
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &WorkerId {
+        &self.0.settings.id
+    }
+}
+
+/// The map stays consistent whatever panicked while holding the lock: every change is one call.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
