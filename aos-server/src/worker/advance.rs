@@ -77,7 +77,9 @@ impl Worker {
         let cost_cents = finished.cost.cents_rounded();
         let workflow = record.new.workflow.to_string();
         match &finished.failure {
-            None => tracing::info!(status, workflow, ms, cost_cents, content_hash = %finished.content_hash, "run ended"),
+            None => {
+                tracing::info!(status, workflow, ms, cost_cents, content_hash = %finished.content_hash, "run ended")
+            }
             Some(failure) => tracing::warn!(
                 status, workflow, ms, cost_cents, code = %failure.code, error = failure.message, "run ended"
             ),

@@ -31,7 +31,8 @@ async fn claim(worker: &Worker) -> Result<(), Duration> {
     let inner = &worker.0;
     let free = inner.slots.available_permits();
     // Room is taken before the store is asked: a lease without room would run out unused.
-    let Some(mut room) = Arc::clone(&inner.slots).try_acquire_many_owned(permits(free)).ok().filter(|_| free > 0) else {
+    let Some(mut room) = Arc::clone(&inner.slots).try_acquire_many_owned(permits(free)).ok().filter(|_| free > 0)
+    else {
         return Ok(());
     };
     // What arrives from here on sets the mark again.

@@ -4,8 +4,8 @@
 //! ([`Worker::slot`]); everything else is found by claiming, at once when the hub says so and otherwise by polling.
 //! What happens to a run whose worker dies is the store's business: the lease runs out and somebody claims it.
 
-mod claim;
 mod advance;
+mod claim;
 mod lease;
 pub mod verify;
 
@@ -116,7 +116,7 @@ impl Worker {
         driver: Arc<dyn Drive>,
         runs: Arc<dyn RunStore>,
         hub: Arc<Hub>,
-            metrics: Metrics,
+        metrics: Metrics,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(settings.concurrency));
         Self(Arc::new(Inner {

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aos_core::{Failure, codes};
 use aos_core::canonical::Hash;
 use aos_core::driver::Host;
 use aos_core::flow::Flows;
@@ -10,6 +9,7 @@ use aos_core::id::{RunId, TenantId};
 use aos_core::replay::{ReplayError, replay};
 use aos_core::runs::RunRecord;
 use aos_core::time::Timestamp;
+use aos_core::{Failure, codes};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
