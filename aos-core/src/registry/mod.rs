@@ -15,6 +15,9 @@ mod sync;
 mod tests;
 mod transfer;
 
+#[cfg(all(test, feature = "jsonschema"))]
+pub(crate) use tests::call as test_call;
+
 pub use record::{Action, AuditEntry, Change, Record, SkillRecord, Status, Subject, WorkflowRecord};
 pub use shared::{Registered, Registry};
 pub use snapshot::{RegistrySnapshot, SNAPSHOT_VERSION, SnapshotSkill, SnapshotWorkflow};

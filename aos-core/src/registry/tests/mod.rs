@@ -36,7 +36,7 @@ fn subject(version: &str) -> Subject {
     Subject::Skill(version.parse().unwrap())
 }
 
-fn call(input: serde_json::Value) -> SkillCall {
+pub(crate) fn call(input: serde_json::Value) -> SkillCall {
     SkillCall {
         run: crate::id::RunId::new("r").unwrap(),
         tenant: Default::default(),

@@ -4,11 +4,21 @@
 //! `jsonschema`, an engine of its own, or [`Unchecked`]. Schemas are compiled once, when a contract is registered,
 //! so that a bad schema is an error there and a check costs no parsing later.
 
+#[cfg(feature = "jsonschema")]
+mod bounds;
+#[cfg(feature = "jsonschema")]
+mod json;
+#[cfg(all(test, feature = "jsonschema"))]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+#[cfg(feature = "jsonschema")]
+pub use json::JsonSchemas;
 
 use crate::BoxFuture;
 use crate::error::{Code, Failure, codes};
