@@ -84,12 +84,17 @@ pub(super) fn sets(before: &BTreeSet<String>, after: &BTreeSet<String>, what: &s
 /// The values that `enum` and `const` leave, as JSON texts; `None` when neither is there.
 pub(super) fn values(schema: &Map<String, Value>) -> Option<BTreeSet<String>> {
     let listed: Option<BTreeSet<String>> =
-        schema.get("enum").and_then(Value::as_array).map(|values| values.iter().map(Value::to_string).collect());
-    let constant = schema.get("const").map(|value| BTreeSet::from([value.to_string()]));
+        schema.get("enum").and_then(Value::as_array).map(|values| values.iter().map(text).collect());
+    let constant = schema.get("const").map(|value| BTreeSet::from([text(value)]));
     match (listed, constant) {
         (Some(listed), Some(constant)) => Some(listed.intersection(&constant).cloned().collect()),
         (listed, constant) => listed.or(constant),
     }
+}
+
+/// A value as text, the same for `1` and `1.0`, which JSON Schema calls equal.
+fn text(value: &Value) -> String {
+    crate::canonical::to_string(value.clone()).unwrap_or_else(|_| value.to_string())
 }
 
 /// Whether no value fits two of these schemas, so that `oneOf` means the same as `anyOf`.

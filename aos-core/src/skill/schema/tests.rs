@@ -67,8 +67,8 @@ fn bad_schemas_are_refused_with_their_place() {
         (json!({"properties": {"a": {"$id": "http://x/"}}}), "/properties/a/$id"),
         (json!({"$dynamicRef": "#a"}), "`$dynamicRef` is not supported"),
         (doubling, "use fewer references"),
-        (chain(100_000, |next| json!({"$ref": next})), "more than 200 references"),
-        (chain(100_000, |next| json!({"properties": {"a": {"$ref": next}}})), "more than 200 references"),
+        (chain(5_000, |next| json!({"$ref": next})), "more than 200 references"),
+        (chain(5_000, |next| json!({"properties": {"a": {"$ref": next}}})), "more than 200 references"),
         (json!(7), "not a usable JSON Schema"),
         (json!({"$schema": "https://example.com/mine"}), "not a usable JSON Schema"),
     ] {
