@@ -1,6 +1,8 @@
 //! The AOS server: HTTP, worker loop and the backends behind the core's contracts.
 
+pub mod cli;
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod history;
 pub mod http;

@@ -64,6 +64,16 @@ impl Config {
         }
     }
 
+    /// Reads only the server that client commands talk to.
+    ///
+    /// # Errors
+    /// What is wrong with that setting, or with the file that `AOS_CONFIG` names.
+    pub fn load_url(sources: &Sources) -> Result<Url, ConfigError> {
+        let mut reader = Reader::new(Values::merge(sources));
+        let url = reader.get(&table::URL, reader::endpoint);
+        url.ok_or_else(|| ConfigError(reader.into_findings().0))
+    }
+
     fn read(reader: &mut Reader) -> Option<Self> {
         // Every part is read before the first `?`, so that all faults are found.
         let listen = Listen::read(reader);

@@ -1,6 +1,6 @@
 //! Raw values: environment, file and flags merged into one value per key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::problem::{Origin, Problem};
 use crate::config::table::{self, Setting};
@@ -18,6 +18,7 @@ pub struct Sources {
     pub environment: BTreeMap<String, String>,
     /// What the command line sets; wins over everything.
     pub flags: BTreeMap<String, String>,
+    ignored: BTreeSet<&'static str>,
 }
 
 impl Sources {
@@ -26,8 +27,15 @@ impl Sources {
         let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         Self {
             environment: std::env::vars_os().map(|(key, value)| (lossy(key), lossy(value))).collect(),
-            flags: BTreeMap::new(),
+            ..Self::default()
         }
+    }
+
+    /// Leaves these settings at their defaults, whatever the sources say.
+    #[must_use]
+    pub fn without(mut self, settings: &[Setting]) -> Self {
+        self.ignored.extend(settings.iter().map(|setting| setting.key));
+        self
     }
 
     /// Adds a flag's value for `setting`, when there is one.
@@ -65,6 +73,7 @@ impl Values {
                 merged.values.insert(setting.key, (value.trim().to_owned(), origin));
             }
         }
+        merged.values.retain(|key, _| !sources.ignored.contains(key));
         merged.judge_names(sources);
         merged
     }

@@ -1,10 +1,8 @@
-use std::collections::BTreeMap;
-
 use super::*;
 
 fn sources(environment: &[(&str, &str)]) -> Sources {
     let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    Sources { environment, flags: BTreeMap::new() }
+    Sources { environment, ..Sources::default() }
 }
 
 fn load(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -109,6 +107,14 @@ fn every_wrong_setting_is_named_at_once() {
         (failure.code, failure.details["problems"].as_array().map(Vec::len)),
         (aos_core::codes::INVALID_SETTING, Some(4))
     );
+}
+
+#[test]
+fn settings_that_do_not_matter_do_not_stop_a_command() {
+    let wrong = sources(&[("HOST", "0.0.0.0"), ("PORT", "x"), ("AOS_URL", "http://10.0.0.1:8000/aos")]);
+    assert!(Config::load(&wrong.clone().without(&[table::HOST, table::PORT])).is_ok());
+    assert_eq!(Config::load_url(&wrong).unwrap().as_str(), "http://10.0.0.1:8000/aos");
+    assert_eq!(Config::load_url(&sources(&[("AOS_URL", "x"), ("PORT", "x")])).unwrap_err().0.len(), 1);
 }
 
 #[test]

@@ -1,0 +1,322 @@
+//! The command line: what there is to say, not what it does.
+
+use std::path::PathBuf;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  it went well, the answer is yes
+  1  the answer is no: the run failed, replay drifted, there is no such run
+  2  wrong usage or bad input: a flag, a setting, a definition, a damaged file
+  3  the server can't be reached, or a store failed
+
+Settings come from the environment and from the file that AOS_CONFIG names; flags win.";
+
+/// A deterministic runtime for agent workflows: record a run, replay it byte for byte.
+///
+/// Without a subcommand it serves: API and worker on one SQLite file.
+#[derive(Debug, Parser)]
+#[command(name = "aos-server", version, after_help = AFTER_HELP, max_term_width = 120)]
+pub struct Cli {
+    /// What to do; `serve` when left out.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Form of the result on standard output.
+    #[arg(short = 'o', long = "output", global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub format: Format,
+    /// Set any setting for this command, for example --set LOG_LEVEL=debug.
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = assignment)]
+    pub set: Vec<(String, String)>,
+}
+
+/// Form of results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the API and advance runs.
+    Serve(ServeArgs),
+    /// Run a definition once, here, and print its output.
+    Run(RunArgs),
+    /// Replay golden files offline and print their content hashes.
+    Replay(ReplayArgs),
+    /// Record, verify and accept golden files.
+    #[command(subcommand)]
+    Golden(GoldenCommand),
+    /// Look at runs and steer them.
+    Runs(RunsArgs),
+    /// Export, import, list and compare skills and workflows.
+    Registry(RegistryArgs),
+    /// Check settings, data and this machine, and say what to do.
+    Doctor(ServeArgs),
+    /// Print a completion script.
+    Completions {
+        /// For which shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where to serve.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeArgs {
+    /// Address to listen on [setting HOST].
+    #[arg(long)]
+    pub host: Option<String>,
+    /// Port to listen on, 0 for any free one [setting PORT].
+    #[arg(long)]
+    pub port: Option<String>,
+    /// SQLite file with the data [setting DATABASE_URL].
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub db: Option<PathBuf>,
+}
+
+/// What to run.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Definition to run, JSON or YAML; `-` for standard input.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub with: RunWith,
+    /// Keep the run in this SQLite file instead of in memory.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub db: Option<PathBuf>,
+    /// Save the run as a golden file.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub golden: Option<PathBuf>,
+}
+
+/// What a run is made with.
+#[derive(Clone, Debug, Args)]
+pub struct RunWith {
+    /// Input as JSON, `@file`, or `-` for standard input; `{}` when left out.
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    pub input: Option<String>,
+    /// Seed, from 0 to 2^53 - 1: the same seed gives the same random choices.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..1 << 53))]
+    pub seed: u64,
+    /// What the run may spend, in US dollars, for example 0.50.
+    #[arg(long, value_name = "USD", value_parser = money)]
+    pub budget: Option<aos_core::money::Money>,
+    /// Definition of a workflow that FILE starts as a child; may be repeated.
+    #[arg(long = "with", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub children: Vec<PathBuf>,
+}
+
+/// What to replay.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// Golden files; `-` for standard input.
+    #[arg(required = true, value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+}
+
+/// `golden …`
+#[derive(Debug, Subcommand)]
+pub enum GoldenCommand {
+    /// Save a finished run of a server, or a new run of a definition, as a golden file.
+    Record(RecordArgs),
+    /// Replay golden files and directories of them; fail on drift or damage.
+    Verify {
+        /// Files, or directories that are searched for `*.jsonl`.
+        #[arg(required = true, value_hint = ValueHint::AnyPath)]
+        paths: Vec<PathBuf>,
+    },
+    /// Accept what a file's workflow does now: do the run again on the recorded effects and rewrite the file.
+    Bless {
+        /// Golden files.
+        #[arg(required = true, value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// What to record.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["run", "file"]))]
+pub struct RecordArgs {
+    /// Id of a finished run, on the server or in `--db`.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["input", "seed", "budget", "children"])]
+    pub run: Option<String>,
+    /// Definition to run once, here.
+    #[arg(long = "definition", value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["url", "db"])]
+    pub file: Option<PathBuf>,
+    /// Where to write; standard output when left out.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub to: Option<PathBuf>,
+    /// What the file is about, for people.
+    #[arg(long, default_value = "")]
+    pub note: String,
+    #[command(flatten)]
+    pub with: RunWith,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// Where the data is.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Target {
+    /// Server to ask [setting AOS_URL].
+    #[arg(long, global = true, value_hint = ValueHint::Url)]
+    pub url: Option<String>,
+    /// Read and write this SQLite file instead of asking a server.
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "url")]
+    pub db: Option<PathBuf>,
+}
+
+/// `runs …`
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(subcommand)]
+    pub command: RunsCommand,
+}
+
+/// `runs …`
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// List runs, newest first.
+    List {
+        /// Only in these states: queued, running, parked, succeeded, failed, cancelled, dead.
+        #[arg(long = "state", value_delimiter = ',', value_parser = state)]
+        states: Vec<aos_core::runs::RunState>,
+        /// Only of this workflow.
+        #[arg(long, value_name = "ID")]
+        workflow: Option<String>,
+        /// At most this many.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+    /// Show one run.
+    Get(RunId),
+    /// Print a run's journal, one entry a line.
+    Journal(RunId),
+    /// Ask a run to stop.
+    Cancel {
+        #[command(flatten)]
+        run: RunId,
+        /// Why, for the journal.
+        #[arg(long, default_value = "cancelled from the command line")]
+        reason: String,
+    },
+    /// Send a signal to a run.
+    Signal {
+        #[command(flatten)]
+        run: RunId,
+        /// The signal's name.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+        /// What it carries: JSON, `@file`, or `-` for standard input; null when left out.
+        #[arg(long, value_name = "JSON|@FILE|-")]
+        payload: Option<String>,
+    },
+    /// Start a new run that shares a run's history up to an effect and does that effect anew.
+    Fork {
+        #[command(flatten)]
+        run: RunId,
+        /// The first effect that is done anew.
+        #[arg(long = "at", value_name = "EFFECT", value_parser = NonEmptyStringValueParser::new())]
+        effect: String,
+        /// Give the effect this output instead of doing it: JSON, `@file`, or `-`.
+        #[arg(long = "with-output", value_name = "JSON|@FILE|-")]
+        edited: Option<String>,
+    },
+    /// Wait until a run has ended; fails when the run did.
+    Wait {
+        #[command(flatten)]
+        run: RunId,
+        /// Give up after this many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u64>,
+    },
+}
+
+/// A run's id.
+#[derive(Clone, Debug, Args)]
+pub struct RunId {
+    /// The run.
+    #[arg(value_name = "RUN", value_parser = run_id)]
+    pub id: aos_core::id::RunId,
+}
+
+/// `registry …`
+#[derive(Debug, Args)]
+pub struct RegistryArgs {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(subcommand)]
+    pub command: RegistryCommand,
+}
+
+/// `registry …`
+#[derive(Debug, Subcommand)]
+pub enum RegistryCommand {
+    /// Write every skill contract and workflow as one JSON document.
+    Export {
+        /// Where to write; standard output when left out.
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        to: Option<PathBuf>,
+    },
+    /// Add what an exported document holds; what is there already stays.
+    Import {
+        /// The document; `-` for standard input.
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// List skills and workflows.
+    List,
+    /// Say how two exported documents differ, and which version bump each change needs; fails on breaking changes.
+    Diff {
+        /// The older document.
+        #[arg(value_hint = ValueHint::FilePath)]
+        old: PathBuf,
+        /// The newer document; what the server has when left out.
+        #[arg(value_hint = ValueHint::FilePath)]
+        new: Option<PathBuf>,
+    },
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE, for example LOG_LEVEL=debug".into()),
+    }
+}
+
+fn money(text: &str) -> Result<aos_core::money::Money, String> {
+    text.parse().map_err(|_| format!("{text:?} is not an amount of US dollars: expected for example 0.50"))
+}
+
+fn run_id(text: &str) -> Result<aos_core::id::RunId, String> {
+    text.parse().map_err(|e: aos_core::id::IdError| e.to_string())
+}
+
+fn state(text: &str) -> Result<aos_core::runs::RunState, String> {
+    aos_core::runs::RunState::from_text(text).ok_or_else(|| {
+        let names = aos_core::runs::RunState::ALL.map(aos_core::runs::RunState::as_str);
+        format!("there is no state {text:?}: expected one of {}", names.join(", "))
+    })
+}
+
+/// The whole command, for completions and help.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::command().debug_assert();
+    }
+}

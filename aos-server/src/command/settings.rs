@@ -1,0 +1,59 @@
+//! Settings for commands: the environment, `--set`, and the flags that stand for settings.
+
+use std::path::Path;
+
+use aos_core::Failure;
+use url::Url;
+
+use super::ui::{CommandError, Exit};
+use crate::cli::{ServeArgs, Target};
+use crate::config::{Config, ConfigError, Sources, table};
+
+/// The environment of this process with what `--set` says.
+pub fn sources(set: &[(String, String)]) -> Sources {
+    let mut sources = Sources::from_process();
+    sources.flags.extend(set.iter().cloned());
+    sources
+}
+
+/// The settings of a server.
+///
+/// # Errors
+/// Every wrong setting.
+pub fn for_server(sources: Sources, args: &ServeArgs) -> Result<Config, ConfigError> {
+    let db = args.db.as_deref().map(database_url);
+    let sources = sources
+        .flag(&table::HOST, args.host.as_deref())
+        .flag(&table::PORT, args.port.as_deref())
+        .flag(&table::DATABASE_URL, db);
+    Config::load(&sources)
+}
+
+/// The settings of a command that listens nowhere: those about listening don't stop it.
+///
+/// # Errors
+/// Every other wrong setting.
+pub fn without_listening(sources: Sources, db: Option<&Path>) -> Result<Config, CommandError> {
+    let sources = sources
+        .without(&[table::HOST, table::PORT, table::ALLOW_INSECURE])
+        .flag(&table::DATABASE_URL, db.map(database_url));
+    Config::load(&sources).map_err(wrong)
+}
+
+/// The server that client commands talk to; other settings don't stop them.
+///
+/// # Errors
+/// A URL that is none.
+pub fn server_url(sources: Sources, target: &Target) -> Result<Url, CommandError> {
+    Config::load_url(&sources.flag(&table::URL, target.url.as_deref())).map_err(wrong)
+}
+
+/// Wrong settings are wrong usage.
+pub fn wrong(error: ConfigError) -> CommandError {
+    CommandError::new(Exit::Usage, Failure::from(error)).hint("`aos-server doctor` checks every setting")
+}
+
+/// The URL of a SQLite file.
+fn database_url(path: &Path) -> String {
+    format!("sqlite://{}", path.display())
+}
