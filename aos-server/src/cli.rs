@@ -23,6 +23,9 @@ pub struct Cli {
     /// What to do; `serve` when left out.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Where to serve, without a subcommand.
+    #[command(flatten)]
+    pub serve: ServeArgs,
     /// Form of the result on standard output.
     #[arg(short = 'o', long = "output", global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub format: Format,
@@ -67,7 +70,7 @@ pub enum Command {
 }
 
 /// Where to serve.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct ServeArgs {
     /// Address to listen on [setting HOST].
     #[arg(long)]
@@ -111,6 +114,9 @@ pub struct RunWith {
     /// Definition of a workflow that FILE starts as a child; may be repeated.
     #[arg(long = "with", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub children: Vec<PathBuf>,
+    /// Signal that is sent to the run beforehand; the value is JSON, `@file`, or `-`. May be repeated.
+    #[arg(long = "signal", value_name = "NAME=JSON", value_parser = assignment)]
+    pub signals: Vec<(String, String)>,
 }
 
 /// What to replay.
@@ -145,7 +151,7 @@ pub enum GoldenCommand {
 #[command(group = clap::ArgGroup::new("source").required(true).args(["run", "file"]))]
 pub struct RecordArgs {
     /// Id of a finished run, on the server or in `--db`.
-    #[arg(long, value_name = "ID", conflicts_with_all = ["input", "seed", "budget", "children"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["input", "seed", "budget", "children", "signals"])]
     pub run: Option<String>,
     /// Definition to run once, here.
     #[arg(long = "definition", value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["url", "db"])]
@@ -289,7 +295,7 @@ pub enum RegistryCommand {
 fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
-        _ => Err("expected KEY=VALUE, for example LOG_LEVEL=debug".into()),
+        _ => Err("expected NAME=VALUE".into()),
     }
 }
 
@@ -306,6 +312,18 @@ fn state(text: &str) -> Result<aos_core::runs::RunState, String> {
         let names = aos_core::runs::RunState::ALL.map(aos_core::runs::RunState::as_str);
         format!("there is no state {text:?}: expected one of {}", names.join(", "))
     })
+}
+
+impl Cli {
+    /// Reads the command line; wrong usage ends the process with exit code 2, help and version with 0.
+    pub fn from_command_line() -> Self {
+        let cli = Self::parse();
+        if cli.command.is_some() && cli.serve != ServeArgs::default() {
+            let message = "--host, --port and --db before a subcommand are for serving: put them behind it";
+            command().error(clap::error::ErrorKind::ArgumentConflict, message).exit();
+        }
+        cli
+    }
 }
 
 /// The whole command, for completions and help.

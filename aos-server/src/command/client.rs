@@ -7,7 +7,11 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use url::Url;
 
+use super::settings::server_url;
 use super::ui::{CommandError, Exit, exit_of};
+
+use crate::cli::Target;
+use crate::config::Sources;
 
 /// A way to the API.
 pub struct Client {
@@ -40,6 +44,17 @@ impl Answer {
 }
 
 impl Client {
+    /// The way to where the data is.
+    ///
+    /// # Errors
+    /// A URL that is none, or a file that can't be opened.
+    pub async fn to(sources: Sources, target: &Target) -> Result<Self, CommandError> {
+        match &target.db {
+            None => Self::new(server_url(sources, target)?),
+            Some(_) => Err(CommandError::usage("--db is not there yet")),
+        }
+    }
+
     /// A client of the server at `base`.
     ///
     /// # Errors

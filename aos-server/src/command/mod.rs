@@ -1,24 +1,35 @@
 //! What the commands do: one file each.
 
+mod again;
 mod client;
 mod completions;
+mod definition;
+mod doctor;
+mod golden;
 mod input;
+mod local;
+mod progress;
+mod registry;
+mod replay;
+mod run;
+mod runs;
+mod serve;
 mod settings;
 mod ui;
+mod verdict;
 
 use std::future::Future;
 use std::process::ExitCode;
 
 use aos_core::{Failure, codes};
-use clap::Parser as _;
 
-use crate::cli::{Cli, Command, ServeArgs};
+use crate::cli::{Cli, Command, GoldenCommand, RegistryArgs, RunsArgs};
+use client::Client;
 use ui::{CommandError, CommandResult, Exit, Ui};
 
 /// Reads the command line, does what it says, and gives the exit code.
 pub fn main() -> ExitCode {
-    // Wrong usage ends here with exit code 2, help and version with 0.
-    let cli = Cli::parse();
+    let cli = Cli::from_command_line();
     let ui = Ui::new(cli.format);
     match dispatch(&ui, cli) {
         Ok(exit) => exit.into(),
@@ -31,9 +42,20 @@ pub fn main() -> ExitCode {
 
 fn dispatch(ui: &Ui, cli: Cli) -> CommandResult {
     let sources = settings::sources(&cli.set);
-    match cli.command.unwrap_or_else(|| Command::Serve(ServeArgs::default())) {
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => serve::run(ui, sources, &args),
+        Command::Run(args) => block_on(run::run(ui, sources, args)),
+        Command::Replay(args) => replay::run(ui, &args.files),
+        Command::Golden(GoldenCommand::Record(args)) => block_on(golden::record(ui, sources, args)),
+        Command::Golden(GoldenCommand::Verify { paths }) => golden::verify(ui, &paths),
+        Command::Golden(GoldenCommand::Bless { files }) => block_on(golden::bless(ui, sources, &files)),
+        Command::Runs(RunsArgs { target, command }) => block_on(async move {
+            let client = Client::to(sources, &target).await?;
+            runs::run(ui, &client, command).await
+        }),
+        Command::Registry(RegistryArgs { target, command }) => block_on(registry::run(ui, sources, &target, command)),
+        Command::Doctor(args) => block_on(doctor::run(ui, sources, &args)),
         Command::Completions { shell } => completions::run(ui, shell),
-        _ => Ok(Exit::No),
     }
 }
 

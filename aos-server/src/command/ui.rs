@@ -49,6 +49,13 @@ impl CommandError {
         Self::new(Exit::Usage, Failure::new(codes::INVALID_REQUEST, message))
     }
 
+    /// Says which file it is about.
+    #[must_use]
+    pub fn about(mut self, path: &std::path::Path) -> Self {
+        self.failure.message = format!("{}: {}", path.display(), self.failure.message);
+        self
+    }
+
     /// Says what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -18,7 +18,7 @@ pub struct Sources {
     pub environment: BTreeMap<String, String>,
     /// What the command line sets; wins over everything.
     pub flags: BTreeMap<String, String>,
-    ignored: BTreeSet<&'static str>,
+    pub(crate) ignored: BTreeSet<&'static str>,
 }
 
 impl Sources {

@@ -1,3 +1,24 @@
-//! Skills that need the outside: they live here and not in `aos-core`.
+//! Skills that need the outside live here and not in `aos-core`; with the core's own they make up a registry.
 
 pub mod http_call;
+
+use std::sync::Arc;
+
+use aos_core::Failure;
+use aos_core::id::TenantId;
+use aos_core::registry::Registry;
+use aos_core::skill::schema::JsonSchemas;
+
+use crate::clock;
+use crate::config::Config;
+
+/// A registry with every skill that comes with the server.
+///
+/// # Errors
+/// TLS that can't be set up on this machine.
+pub fn registry(config: &Config) -> Result<Registry, Failure> {
+    let registry = Registry::build(TenantId::default(), Arc::new(JsonSchemas::new()));
+    let now = clock::now();
+    registry.register(Arc::new(http_call::HttpCall::new(config.worker.http_allow.clone())?), now)?;
+    Ok(registry)
+}

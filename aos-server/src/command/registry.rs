@@ -1,0 +1,182 @@
+//! `registry export|import|list|diff`
+
+use std::path::Path;
+
+use aos_core::registry::diff::{ContractDiff, compare};
+use aos_core::registry::{Registry, RegistrySnapshot};
+use aos_core::time::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::input::{read_text, write_file};
+use super::ui::{self, CommandError, CommandResult, Exit, Ui, styled};
+use crate::cli::{RegistryCommand, Target};
+use crate::config::Sources;
+
+pub async fn run(ui: &Ui, sources: Sources, target: &Target, command: RegistryCommand) -> CommandResult {
+    if let RegistryCommand::Diff { old, new: Some(new) } = &command {
+        return diff(ui, &read_snapshot(old)?, &read_snapshot(new)?);
+    }
+    let client = Client::to(sources, target).await?;
+    match command {
+        RegistryCommand::Export { to } => export(ui, &client, to.as_deref()).await,
+        RegistryCommand::Import { file } => {
+            let snapshot = read_snapshot(&file)?;
+            let body: Value = serde_json::from_str(&snapshot.to_string()).unwrap_or_default();
+            let report = client.post("/v1/registry/import", &body).await?.json()?;
+            ui.result(&report, |out| {
+                for what in ["added", "unchanged", "kept"] {
+                    writeln!(out, "{what}: {}", report[what].as_array().map_or(0, Vec::len))?;
+                }
+                Ok(())
+            })?;
+            Ok(Exit::Yes)
+        }
+        RegistryCommand::List => list(ui, &client).await,
+        RegistryCommand::Diff { old, .. } => diff(ui, &read_snapshot(&old)?, &fetch(&client).await?),
+    }
+}
+
+async fn fetch(client: &Client) -> Result<RegistrySnapshot, CommandError> {
+    Ok(RegistrySnapshot::parse(&client.get("/v1/registry/export", &[]).await?.text())?)
+}
+
+fn read_snapshot(path: &Path) -> Result<RegistrySnapshot, CommandError> {
+    RegistrySnapshot::parse(&read_text(path)?)
+        .map_err(|failure| CommandError::from(failure).about(path).hint("make one with `aos-server registry export`"))
+}
+
+async fn export(ui: &Ui, client: &Client, to: Option<&Path>) -> CommandResult {
+    let snapshot = fetch(client).await?;
+    match to {
+        None => ui.raw(&format!("{snapshot}\n"))?,
+        Some(path) => {
+            write_file(path, &format!("{snapshot}\n"))?;
+            let (skills, workflows) = (snapshot.skills().len(), snapshot.workflows().len());
+            let document = json!({"file": path, "hash": snapshot.hash(), "skills": skills, "workflows": workflows});
+            ui.result(&document, |out| {
+                writeln!(out, "{}: {skills} skills, {workflows} workflows\nHash: {}", path.display(), snapshot.hash())
+            })?;
+        }
+    }
+    Ok(Exit::Yes)
+}
+
+async fn list(ui: &Ui, client: &Client) -> CommandResult {
+    let snapshot = fetch(client).await?;
+    let row = |kind: &str, name: String, enabled: bool, about: &str| json!({"kind": kind, "version": name, "enabled": enabled, "description": about});
+    let skills = snapshot.skills().iter().map(|skill| {
+        row("skill", skill.contract.version.to_string(), skill.status.is_enabled(), &skill.contract.description)
+    });
+    let workflows = snapshot.workflows().iter().map(|workflow| {
+        let about = workflow.definition["description"].as_str().unwrap_or_default();
+        row("workflow", workflow.plan.workflow.to_string(), workflow.status.is_enabled(), about)
+    });
+    let rows: Vec<Value> = skills.chain(workflows).collect();
+    ui.result(&rows, |out| {
+        let width = rows.iter().filter_map(|row| row["version"].as_str()).map(str::len).max().unwrap_or(0);
+        rows.iter().try_for_each(|row| {
+            let text = |field: &str| row[field].as_str().unwrap_or_default();
+            let disabled = if row["enabled"] == false { styled(ui::WARN, " (disabled)") } else { String::new() };
+            writeln!(out, "{:<8}  {:<width$}  {}{disabled}", text("kind"), text("version"), text("description"))
+        })
+    })?;
+    Ok(Exit::Yes)
+}
+
+/// How one registry differs from another.
+#[derive(Debug, Default, Serialize)]
+struct Difference {
+    /// Versions that only the newer one has, with what changed since the version before.
+    added: Vec<Added>,
+    /// Versions that only the older one has.
+    removed: Vec<String>,
+    /// Versions that both have, with another content.
+    changed: Vec<Added>,
+}
+
+#[derive(Debug, Serialize)]
+struct Added {
+    version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diff: Option<ContractDiff>,
+}
+
+impl Difference {
+    fn between(old: &RegistrySnapshot, new: &RegistrySnapshot) -> Result<Self, CommandError> {
+        let mut difference = Self::default();
+        // A contract is compared with the highest version below it, which may itself be new: register in order.
+        let registry = Registry::new();
+        registry.import(old, Timestamp::EPOCH)?;
+        for skill in new.skills() {
+            let version = skill.contract.version.to_string();
+            match old.skills().iter().find(|known| known.contract.version == skill.contract.version) {
+                Some(known) if known.contract == skill.contract => {}
+                Some(known) => {
+                    let diff = Some(compare(&known.contract, &skill.contract));
+                    difference.changed.push(Added { version, diff });
+                }
+                None => {
+                    let diff = registry.register_remote(skill.contract.clone(), Timestamp::EPOCH)?.diff;
+                    difference.added.push(Added { version, diff });
+                }
+            }
+        }
+        for workflow in new.workflows() {
+            let version = workflow.plan.workflow.to_string();
+            match old.workflows().iter().find(|known| known.plan.workflow == workflow.plan.workflow) {
+                Some(known) if known.definition == workflow.definition && known.plan == workflow.plan => {}
+                Some(_) => difference.changed.push(Added { version, diff: None }),
+                None => difference.added.push(Added { version, diff: None }),
+            }
+        }
+        let gone_skills = old
+            .skills()
+            .iter()
+            .filter(|known| !new.skills().iter().any(|skill| skill.contract.version == known.contract.version))
+            .map(|known| known.contract.version.to_string());
+        let gone_workflows = old
+            .workflows()
+            .iter()
+            .filter(|known| !new.workflows().iter().any(|workflow| workflow.plan.workflow == known.plan.workflow))
+            .map(|known| known.plan.workflow.to_string());
+        difference.removed = gone_skills.chain(gone_workflows).collect();
+        Ok(difference)
+    }
+
+    /// Whether something that worked may stop working without its version saying so.
+    fn breaks(&self) -> bool {
+        !self.removed.is_empty()
+            || !self.changed.is_empty()
+            || self.added.iter().filter_map(|added| added.diff.as_ref()).any(|diff| !diff.sufficient)
+    }
+}
+
+fn diff(ui: &Ui, old: &RegistrySnapshot, new: &RegistrySnapshot) -> CommandResult {
+    let difference = Difference::between(old, new)?;
+    ui.result(&difference, |out| {
+        if old.hash() == new.hash() {
+            return writeln!(out, "no difference");
+        }
+        for added in &difference.added {
+            writeln!(out, "{} {}", styled(ui::GOOD, "added"), added.version)?;
+            if let Some(diff) = &added.diff {
+                writeln!(out, "  {}", diff.to_string().replace('\n', "\n  "))?;
+            }
+        }
+        for changed in &difference.changed {
+            writeln!(
+                out,
+                "{} {}: another content under the same version",
+                styled(ui::BAD, "changed"),
+                changed.version
+            )?;
+            if let Some(diff) = &changed.diff {
+                writeln!(out, "  {}", diff.to_string().replace('\n', "\n  "))?;
+            }
+        }
+        difference.removed.iter().try_for_each(|version| writeln!(out, "{} {version}", styled(ui::BAD, "removed")))
+    })?;
+    Ok(if difference.breaks() { Exit::No } else { Exit::Yes })
+}

@@ -1,0 +1,96 @@
+//! `run FILE`: one shot, in this process.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use aos_core::event::RunStatus;
+use aos_core::id::RunId;
+use aos_core::random::Seed;
+use aos_core::time::Clock;
+use aos_core::{Failure, Payload, codes};
+use serde_json::json;
+
+use super::input::read_value;
+use super::local::{self, Job, Ran};
+use super::progress::Progress;
+use super::ui::{CommandError, CommandResult, Exit, Ui};
+use super::{definition, settings};
+use crate::cli::{RunArgs, RunWith};
+use crate::clock::SystemClock;
+use crate::config::Sources;
+use crate::skill;
+
+pub async fn run(ui: &Ui, sources: Sources, args: RunArgs) -> CommandResult {
+    let ran = one_shot(ui, sources, &args.file, &args.with, args.db.as_deref()).await?;
+    let finished = ran.finished.clone();
+    let document = json!({
+        "run": ran.run,
+        "state": finished.status.as_str(),
+        "output": finished.output,
+        "error": finished.failure,
+        "cost_usd": finished.cost,
+        "content_hash": finished.content_hash,
+        "entries": ran.history.lines.len(),
+    });
+    if let Some(path) = &args.golden {
+        super::input::write_file(path, &ran.golden("")?.to_string())?;
+    }
+    let failure = finished.failure.filter(|_| finished.status != RunStatus::Succeeded);
+    if ui.is_json() || failure.is_none() {
+        let output = finished.output.unwrap_or_default();
+        ui.result(&document, |out| writeln!(out, "{:#}", output.value()))?;
+    }
+    ui.note(format_args!("{}, cost ${}\nHash: {}", finished.status.as_str(), finished.cost, finished.content_hash));
+    match failure {
+        None => Ok(Exit::Yes),
+        Some(_) if ui.is_json() => Ok(Exit::No),
+        Some(failure) => Err(CommandError::new(Exit::No, failure)),
+    }
+}
+
+/// Runs a definition to its end.
+///
+/// # Errors
+/// Bad settings, a bad definition, bad input, or what stops the run from being made; a run that fails is not an error.
+pub async fn one_shot(
+    ui: &Ui,
+    sources: Sources,
+    file: &Path,
+    with: &RunWith,
+    db: Option<&Path>,
+) -> Result<Ran, CommandError> {
+    let config = settings::without_listening(sources, db)?;
+    config.warnings.iter().for_each(|warning| ui.note(format_args!("warning: {warning}")));
+    let skills = skill::registry(&config)?;
+    let plan = definition::plan(&skills, file, &with.children)?;
+    let input = with
+        .input
+        .as_deref()
+        .map_or_else(|| Ok(Payload::new(json!({})).map_err(Failure::from)?), |given| read_value("--input", given))?;
+    definition::check_input(&plan, &input)?;
+    let signals = with.signals.iter().map(|(name, given)| Ok((name.clone(), read_value("--signal", given)?)));
+    let job = Job {
+        run: RunId::new(uuid::Uuid::now_v7().to_string()).map_err(|e| Failure::new(codes::INTERNAL, e.to_string()))?,
+        plan,
+        input,
+        seed: Seed::new(with.seed),
+        budget: with.budget,
+        signals: signals.collect::<Result<_, CommandError>>()?,
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let stores = match db {
+        None => local::memory(&clock),
+        Some(_) => return Err(CommandError::usage("--db is not there yet")),
+    };
+    let progress = Arc::new(Progress::new(ui));
+    let host = local::host(stores, Arc::new(skills), clock, progress.clone())?;
+    let interrupted = async {
+        // Without a handler there is no gentle way to stop; the default one then ends the process.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let ran = local::run(&host, job, interrupted).await;
+    progress.finish();
+    ran
+}
