@@ -1,0 +1,3 @@
+//! The backends behind the core's contracts, by vendor.
+
+pub mod sqlite;

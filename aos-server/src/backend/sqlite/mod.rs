@@ -1,0 +1,157 @@
+//! Everything in one SQLite file: what `aos-server` uses when nothing else is set.
+//!
+//! - **One writer.** A thread of its own holds the one connection that writes and commits whatever is queued in one
+//!   transaction ([group commit](writer)); readers have connections of their own and never wait for it (WAL).
+//! - **Durable means on disk.** `synchronous = FULL`: a commit is acknowledged after `fdatasync`.
+//! - **Correct with several processes.** Fences, indices and inbox numbers are checked in SQL, inside the writing
+//!   transaction, so a CLI command may use the file beside the server. What another process changed is noticed
+//!   within a quarter of a second ([`RunStore::changed`]).
+//! - **No cancellation trouble.** A caller's future only waits; the work is done by the writer's thread or by a
+//!   blocking task, and ends whatever becomes of the caller.
+
+mod blob;
+mod connection;
+mod error;
+mod journal;
+mod readers;
+mod registry;
+mod row;
+mod runs;
+mod watch;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aos_core::blob::BlobStore;
+use aos_core::driver::Stores;
+use aos_core::journal::JournalStore;
+use aos_core::registry::RegistryStore;
+use aos_core::runs::{RunStore, StoreError};
+use aos_core::time::Clock;
+
+use crate::clock::SystemClock;
+use readers::Readers;
+use watch::Waiters;
+use writer::Writer;
+
+/// How often changes by other processes are looked for, while somebody waits for one.
+const LOOK_FOR_OTHERS: Duration = Duration::from_millis(250);
+
+/// The stores of one SQLite file. Clones share the file.
+#[derive(Clone)]
+pub struct SqliteStores(Arc<Sqlite>);
+
+/// What the roles share; each role is a contract implemented in the file of its name.
+struct Sqlite {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    writer: Writer,
+    readers: Arc<Readers>,
+    waiters: Arc<Waiters>,
+}
+
+impl SqliteStores {
+    /// Opens a file, given as a path or as `sqlite://` and a path; makes it, and its directory, when missing.
+    ///
+    /// Needs a tokio runtime, and that runtime's timer.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] for a file of another application or of a newer release, [`StoreError::Corrupt`] for
+    /// one that is no database, [`StoreError::Unavailable`] for the rest. The messages say what to do.
+    pub async fn open(location: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::open_with_clock(location, Arc::new(SystemClock)).await
+    }
+
+    /// As [`SqliteStores::open`], with lease deadlines from another clock than the machine's. Processes that share a
+    /// file must share the clock.
+    ///
+    /// # Errors
+    /// As [`SqliteStores::open`].
+    pub async fn open_with_clock(location: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let path = path_of(location.as_ref());
+        let opened = tokio::task::spawn_blocking({
+            let path = path.clone();
+            move || connection::open_writer(&path)
+        });
+        let conn = opened
+            .await
+            .map_err(|error| StoreError::Unavailable { operation: "open the database file", source: Box::new(error) })??;
+        let waiters = Arc::<Waiters>::default();
+        let readers = Arc::new(Readers::new(&path));
+        let writer = Writer::start(conn, &path, Arc::clone(&clock), Arc::clone(&waiters))?;
+        let stores = Self(Arc::new(Sqlite { path, clock, writer, readers, waiters }));
+        stores.look_for_others();
+        Ok(stores)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Runs, leases and inboxes.
+    pub fn runs(&self) -> Arc<dyn RunStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Journals.
+    pub fn journal(&self) -> Arc<dyn JournalStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Large payloads.
+    pub fn blobs(&self) -> Arc<dyn BlobStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Registries.
+    pub fn registry(&self) -> Arc<dyn RegistryStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// The three that the driver needs.
+    pub fn stores(&self) -> Stores {
+        Stores { runs: self.runs(), journal: self.journal(), blobs: self.blobs() }
+    }
+
+    /// Finishes what is under way, writes the log back into the file and closes it. Whatever is asked after that is
+    /// [`StoreError::Unavailable`]. Without it nothing acknowledged is lost either.
+    pub async fn close(&self) {
+        self.0.readers.close().await;
+        self.0.writer.close().await;
+    }
+
+    /// Wakes all who wait for changes when another process has written to the file.
+    fn look_for_others(&self) {
+        let stores = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            let mut seen = None;
+            loop {
+                tokio::time::sleep(LOOK_FOR_OTHERS).await;
+                let Some(stores) = stores.upgrade() else { return };
+                if stores.waiters.is_empty() {
+                    continue;
+                }
+                // On the writer's own connection this number changes with the commits of others only.
+                let version = stores.writer.write("look for other writers", |tx| {
+                    Ok(tx.sql("PRAGMA data_version")?.query_row([], |row| row.get::<_, i64>(0))?)
+                });
+                let Ok(version) = version.await else { continue };
+                if seen.replace(version) != Some(version) {
+                    stores.waiters.notify_all();
+                }
+            }
+        });
+    }
+}
+
+/// The path in `sqlite://path`, `sqlite:path` or `path`.
+fn path_of(location: &Path) -> PathBuf {
+    let text = location.to_str().unwrap_or_default();
+    let path = text.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+    path.map_or_else(|| location.to_owned(), PathBuf::from)
+}

@@ -1,0 +1,356 @@
+//! Runs, leases and inboxes in SQLite.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aos_core::BoxFuture;
+use aos_core::id::{RunId, TenantId, WorkerId};
+use aos_core::money::Money;
+use aos_core::runs::{
+    Claim, Created, InboxItem, Lease, Message, NewRun, QueueStats, RunFilter, RunPage, RunRecord, RunState, RunStore,
+    StoreError,
+};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+
+use super::error::Stop;
+use super::journal::find;
+use super::row::{INLINE_INPUT_BYTES, NEVER, columns, millis, payload, picodollars, record, timestamp};
+use super::watch::Topic;
+use super::writer::Tx;
+use super::{Sqlite, blob};
+
+/// How long to leave the database alone when asking it failed while waiting for a change.
+const AFTER_FAILURE: Duration = Duration::from_millis(250);
+
+impl RunStore for Sqlite {
+    fn create(&self, run: NewRun, claim: Option<(WorkerId, Duration)>) -> BoxFuture<'_, Result<Created, StoreError>> {
+        Box::pin(self.writer.write("create a run", move |tx| create(tx, &run, claim.as_ref())))
+    }
+
+    fn get<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>> {
+        let (tenant, run) = (tenant.clone(), run.clone());
+        Box::pin(self.readers.read("read a run", move |conn| get(conn, &tenant, &run)))
+    }
+
+    fn list(&self, filter: RunFilter) -> BoxFuture<'_, Result<RunPage, StoreError>> {
+        Box::pin(self.readers.read("list runs", move |conn| list(conn, &filter)))
+    }
+
+    fn claim<'a>(
+        &'a self,
+        worker: &'a WorkerId,
+        max: usize,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Claim>, StoreError>> {
+        let worker = worker.clone();
+        Box::pin(self.writer.write("claim runs", move |tx| claim(tx, &worker, max, lease)))
+    }
+
+    fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> BoxFuture<'a, Result<Vec<Lease>, StoreError>> {
+        let leases = leases.to_vec();
+        Box::pin(self.writer.write("prolong leases", move |tx| {
+            let deadline = millis(tx.now.saturating_add(lease));
+            let mut lost = Vec::new();
+            for lease in &leases {
+                let sql = "UPDATE run SET ready_at = ?5 WHERE tenant = ?1 AND run = ?2 AND epoch = ?3 AND worker = ?4";
+                if tx.sql(sql)?.execute(with_lease(lease, deadline))? == 0 {
+                    lost.push(lease.clone());
+                }
+            }
+            Ok(lost)
+        }))
+    }
+
+    fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), StoreError>> {
+        let lease = lease.clone();
+        Box::pin(self.writer.write("release a lease", move |tx| {
+            let sql = "UPDATE run SET ready_at = ?5, worker = NULL, state = 'queued'
+                       WHERE tenant = ?1 AND run = ?2 AND epoch = ?3 AND worker = ?4";
+            tx.sql(sql)?.execute(with_lease(&lease, millis(tx.now)))?;
+            Ok(())
+        }))
+    }
+
+    fn send<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        run: &'a RunId,
+        message: Message,
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let (tenant, run) = (tenant.clone(), run.clone());
+        Box::pin(self.writer.write("send a message", move |tx| send(tx, &tenant, &run, &message)))
+    }
+
+    fn inbox<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        run: &'a RunId,
+        after: u64,
+    ) -> BoxFuture<'a, Result<Vec<InboxItem>, StoreError>> {
+        let (tenant, run) = (tenant.clone(), run.clone());
+        Box::pin(self.readers.read("read an inbox", move |conn| {
+            let row = find(conn, &tenant, &run)?.ok_or_else(|| no_run(&run))?;
+            inbox(conn, row, &run, after)
+        }))
+    }
+
+    fn changed(&self, tenant: &TenantId, run: &RunId, after: u64) -> BoxFuture<'static, ()> {
+        let (readers, waiters) = (Arc::clone(&self.readers), Arc::clone(&self.waiters));
+        let (tenant, run) = (tenant.clone(), run.clone());
+        Box::pin(async move {
+            let watch = waiters.watch(Topic::Run(tenant.clone(), run.clone()));
+            loop {
+                let mut woken = pin!(watch.notify.notified());
+                woken.as_mut().enable();
+                let (tenant, run) = (tenant.clone(), run.clone());
+                match readers.read("look for changes", move |conn| Ok(has_changed(conn, &tenant, &run, after)?)).await {
+                    Ok(false) => woken.await,
+                    Ok(true) => return,
+                    Err(_) => return tokio::time::sleep(AFTER_FAILURE).await,
+                }
+            }
+        })
+    }
+
+    fn stats(&self) -> BoxFuture<'_, Result<QueueStats, StoreError>> {
+        let now = millis(self.clock.now());
+        Box::pin(self.readers.read("count runs", move |conn| stats(conn, now)))
+    }
+}
+
+/// The error for a run that the tenant does not have.
+pub(super) fn no_run(run: &RunId) -> StoreError {
+    StoreError::NotFound { what: "run", id: run.to_string() }
+}
+
+fn with_lease(lease: &Lease, at: i64) -> (&str, &str, i64, &str, i64) {
+    (lease.tenant.as_str(), lease.run.as_str(), lease.epoch as i64, lease.worker.as_str(), at)
+}
+
+fn create(tx: &Tx<'_>, new: &NewRun, claim: Option<&(WorkerId, Duration)>) -> Result<Created, Stop> {
+    let inline = Some(new.input.as_str().as_bytes()).filter(|input| input.len() <= INLINE_INPUT_BYTES);
+    let input_hash = if inline.is_none() { Some(new.input.hash()) } else { None };
+    let (state, epoch) = if claim.is_some() { (RunState::Running, 1_u64) } else { (RunState::Queued, 0) };
+    let ready_at = claim.map_or(tx.now, |(_, duration)| tx.now.saturating_add(*duration));
+    let inserted = tx
+        .sql(
+            "INSERT INTO run (state, epoch, worker, ready_at, tenant, run, workflow, version, plan, input, input_hash,
+                 seed, budget, parent, fork_run, fork_effect, idempotency_key, request_id, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            state.as_str(),
+            epoch as i64,
+            claim.map(|(worker, _)| worker.as_str()),
+            millis(ready_at),
+            new.tenant.as_str(),
+            new.run.as_str(),
+            new.workflow.id.as_str(),
+            new.workflow.version.to_string(),
+            new.plan.as_bytes(),
+            inline,
+            input_hash.as_ref().map(|hash| hash.as_bytes()),
+            new.seed.get() as i64,
+            new.budget.map(picodollars),
+            new.parent.as_ref().map(RunId::as_str),
+            new.forked_from.as_ref().map(|fork| fork.run.as_str()),
+            new.forked_from.as_ref().map(|fork| fork.effect.as_str()),
+            new.idempotency_key,
+            new.request_id,
+            millis(tx.now),
+        ])?;
+    if inserted == 0 {
+        return Ok(existing(tx.conn, new)?.same_request(new)?);
+    }
+    if let Some(hash) = input_hash {
+        blob::insert(tx, &hash, new.input.as_str().as_bytes())?;
+    }
+    let record = RunRecord {
+        new: new.clone(),
+        state,
+        created_at: tx.now,
+        finished_at: None,
+        output: None,
+        failure: None,
+        cost: Money::ZERO,
+        content_hash: None,
+        rescues: 0,
+    };
+    let lease = claim.map(|(worker, _)| Lease {
+        tenant: new.tenant.clone(),
+        run: new.run.clone(),
+        worker: worker.clone(),
+        epoch,
+    });
+    Ok(Created::New(record, lease))
+}
+
+/// The run that a creation names already, by its key or its id.
+fn existing(conn: &Connection, new: &NewRun) -> Result<RunRecord, Stop> {
+    if let Some(key) = &new.idempotency_key {
+        let sql = concat!("SELECT ", columns!(), " FROM run WHERE tenant = ?1 AND idempotency_key = ?2");
+        let mut statement = conn.prepare_cached(sql)?;
+        let mut rows = statement.query((new.tenant.as_str(), key))?;
+        if let Some(row) = rows.next()? {
+            return record(conn, row);
+        }
+    }
+    get(conn, &new.tenant, &new.run)?.ok_or_else(|| no_run(&new.run).into())
+}
+
+fn get(conn: &Connection, tenant: &TenantId, run: &RunId) -> Result<Option<RunRecord>, Stop> {
+    let sql = concat!("SELECT ", columns!(), " FROM run WHERE tenant = ?1 AND run = ?2");
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query((tenant.as_str(), run.as_str()))?;
+    rows.next()?.map(|row| record(conn, row)).transpose()
+}
+
+fn claim(tx: &Tx<'_>, worker: &WorkerId, max: usize, lease: Duration) -> Result<Vec<Claim>, Stop> {
+    let sql = "SELECT id FROM run WHERE ready_at <= ?1 ORDER BY ready_at, id LIMIT ?2";
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    let ready: Vec<i64> =
+        tx.sql(sql)?.query_map((millis(tx.now), max), |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let deadline = millis(tx.now.saturating_add(lease));
+    let mut claims = Vec::with_capacity(ready.len());
+    for id in ready {
+        let sql = concat!(
+            "UPDATE run SET rescues = rescues + (state = 'running'), state = 'running', epoch = epoch + 1,
+                 worker = ?2, ready_at = ?3
+             WHERE id = ?1 RETURNING ",
+            columns!(),
+            ", epoch"
+        );
+        let mut statement = tx.sql(sql)?;
+        let mut rows = statement.query((id, worker.as_str(), deadline))?;
+        let Some(row) = rows.next()? else { continue };
+        let record = record(tx.conn, row)?;
+        let lease = Lease {
+            tenant: record.new.tenant.clone(),
+            run: record.new.run.clone(),
+            worker: worker.clone(),
+            epoch: row.get::<_, i64>("epoch")? as u64,
+        };
+        claims.push(Claim { lease, record });
+    }
+    Ok(claims)
+}
+
+fn send(tx: &Tx<'_>, tenant: &TenantId, run: &RunId, message: &Message) -> Result<u64, Stop> {
+    let sql = "SELECT id, state, (SELECT coalesce(max(seq), 0) + 1 FROM inbox WHERE inbox.run = run.id)
+               FROM run WHERE tenant = ?1 AND run = ?2";
+    let found: Option<(i64, String, i64)> = tx
+        .sql(sql)?
+        .query_row((tenant.as_str(), run.as_str()), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let (row, state, seq) = found.ok_or_else(|| no_run(run))?;
+    if RunState::from_text(&state).is_none_or(RunState::is_terminal) {
+        return Err(StoreError::Conflict(format!("run {run} has ended ({state}): it takes no more messages")).into());
+    }
+    let (signal, content) = match message {
+        Message::Signal { name, payload } => (Some(name.as_str()), payload.as_str()),
+        Message::Cancel { reason } => (None, reason.as_str()),
+    };
+    tx.sql("INSERT INTO inbox (run, seq, signal, content) VALUES (?1, ?2, ?3, ?4)")?.execute((
+        row,
+        seq,
+        signal,
+        content.as_bytes(),
+    ))?;
+    tx.sql("UPDATE run SET ready_at = min(ready_at, ?2) WHERE id = ?1 AND state = 'parked'")?
+        .execute((row, millis(tx.now)))?;
+    tx.changed(Topic::Run(tenant.clone(), run.clone()));
+    Ok(seq as u64)
+}
+
+fn inbox(conn: &Connection, row: i64, run: &RunId, after: u64) -> Result<Vec<InboxItem>, Stop> {
+    let damaged = |seq: i64, why: String| StoreError::Corrupt {
+        what: "inbox of run",
+        id: run.to_string(),
+        why: format!("at item {seq}: {why}"),
+    };
+    let sql = "SELECT seq, signal, content FROM inbox WHERE run = ?1 AND seq > ?2 ORDER BY seq";
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query((row, i64::try_from(after).unwrap_or(i64::MAX)))?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (seq, signal, content): (i64, Option<String>, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let message = match signal {
+            Some(name) => Message::Signal { name, payload: payload(&content).map_err(|why| damaged(seq, why))? },
+            None => Message::Cancel {
+                reason: String::from_utf8(content).map_err(|error| damaged(seq, error.to_string()))?,
+            },
+        };
+        items.push(InboxItem { seq: seq as u64, message });
+    }
+    Ok(items)
+}
+
+/// Whether there is something after `after` in the inbox, or the run has ended, or there is no such run.
+fn has_changed(conn: &Connection, tenant: &TenantId, run: &RunId, after: u64) -> rusqlite::Result<bool> {
+    let sql = "SELECT state IN ('succeeded', 'failed', 'cancelled', 'dead')
+                   OR EXISTS (SELECT 1 FROM inbox WHERE inbox.run = run.id AND seq > ?3)
+               FROM run WHERE tenant = ?1 AND run = ?2";
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let changed = conn.prepare_cached(sql)?.query_row((tenant.as_str(), run.as_str(), after), |row| row.get(0));
+    Ok(changed.optional()?.unwrap_or(true))
+}
+
+fn list(conn: &Connection, filter: &RunFilter) -> Result<RunPage, Stop> {
+    let mut sql = String::from(concat!("SELECT id, ", columns!(), " FROM run WHERE tenant = ?"));
+    let mut values: Vec<Value> = vec![filter.tenant.as_str().to_owned().into()];
+    if let Some(cursor) = &filter.cursor {
+        let before: i64 = cursor
+            .parse()
+            .map_err(|_| StoreError::NotFound { what: "list cursor", id: cursor.chars().take(80).collect() })?;
+        sql.push_str(" AND id < ?");
+        values.push(before.into());
+    }
+    if !filter.states.is_empty() {
+        sql.push_str(" AND state IN (?");
+        sql.push_str(&", ?".repeat(filter.states.len() - 1));
+        sql.push(')');
+        values.extend(filter.states.iter().map(|state| Value::from(state.as_str().to_owned())));
+    }
+    if let Some(workflow) = &filter.workflow {
+        sql.push_str(" AND workflow = ?");
+        values.push(workflow.as_str().to_owned().into());
+    }
+    if let Some(parent) = &filter.parent {
+        sql.push_str(" AND parent = ?");
+        values.push(parent.as_str().to_owned().into());
+    }
+    let size = filter.page_size();
+    sql.push_str(" ORDER BY id DESC LIMIT ?");
+    values.push((size as i64 + 1).into());
+
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut page = RunPage::default();
+    let mut last = 0_i64;
+    while let Some(row) = rows.next()? {
+        if page.runs.len() == size {
+            page.next = Some(last.to_string());
+            break;
+        }
+        last = row.get("id")?;
+        page.runs.push(record(conn, row)?);
+    }
+    Ok(page)
+}
+
+fn stats(conn: &Connection, now: i64) -> Result<QueueStats, Stop> {
+    let sql = "SELECT state, count(*) FROM run INDEXED BY run_open WHERE ready_at IS NOT NULL GROUP BY state";
+    let mut statement = conn.prepare_cached(sql)?;
+    let counts: Vec<(String, i64)> =
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let shown = RunState::ALL.into_iter().filter(|state| !state.is_terminal() || *state == RunState::Dead);
+    let count = |state: RunState| counts.iter().find(|(name, _)| name == state.as_str()).map_or(0, |(_, n)| *n as u64);
+    let by_state = shown.map(|state| (state, count(state))).collect();
+    let oldest: Option<i64> = conn
+        .prepare_cached("SELECT min(ready_at) FROM run WHERE ready_at IS NOT NULL")?
+        .query_row([], |row| row.get(0))?;
+    Ok(QueueStats { by_state, oldest: oldest.filter(|at| *at <= now && *at != NEVER).map(timestamp) })
+}

@@ -1,0 +1,70 @@
+//! Who waits for which changes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aos_core::id::{RunId, TenantId};
+use tokio::sync::Notify;
+
+/// What can be waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Topic {
+    /// A run's inbox and end.
+    Run(TenantId, RunId),
+    /// A tenant's registry.
+    Registry(TenantId),
+}
+
+/// Wakes those who wait.
+#[derive(Default)]
+pub(super) struct Waiters {
+    topics: Mutex<HashMap<Topic, Arc<Notify>>>,
+}
+
+impl Waiters {
+    /// Begins to wait. Begin first and look at the store after that, so that no change is lost in between.
+    pub(super) fn watch(self: &Arc<Self>, topic: Topic) -> Watch {
+        let notify = Arc::clone(self.topics().entry(topic.clone()).or_default());
+        Watch { waiters: Arc::clone(self), topic, notify }
+    }
+
+    /// Wakes those who wait for one of these.
+    pub(super) fn notify(&self, changed: &[Topic]) {
+        if changed.is_empty() {
+            return;
+        }
+        let topics = self.topics();
+        changed.iter().filter_map(|topic| topics.get(topic)).for_each(|notify| notify.notify_waiters());
+    }
+
+    /// Wakes everybody: something changed, nobody knows what.
+    pub(super) fn notify_all(&self) {
+        self.topics().values().for_each(|notify| notify.notify_waiters());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics().is_empty()
+    }
+
+    fn topics(&self) -> MutexGuard<'_, HashMap<Topic, Arc<Notify>>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One wait for one topic.
+pub(super) struct Watch {
+    waiters: Arc<Waiters>,
+    topic: Topic,
+    /// Woken at each change.
+    pub(super) notify: Arc<Notify>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut topics = self.waiters.topics();
+        // The map's own and this one's.
+        if Arc::strong_count(&self.notify) <= 2 {
+            topics.remove(&self.topic);
+        }
+    }
+}
