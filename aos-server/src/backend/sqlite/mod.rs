@@ -17,9 +17,9 @@ mod readers;
 mod registry;
 mod row;
 mod runs;
-mod watch;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -77,9 +77,10 @@ impl SqliteStores {
             let path = path.clone();
             move || connection::open_writer(&path)
         });
-        let conn = opened
-            .await
-            .map_err(|error| StoreError::Unavailable { operation: "open the database file", source: Box::new(error) })??;
+        let conn = opened.await.map_err(|error| StoreError::Unavailable {
+            operation: "open the database file",
+            source: Box::new(error),
+        })??;
         let waiters = Arc::<Waiters>::default();
         let readers = Arc::new(Readers::new(&path));
         let writer = Writer::start(conn, &path, Arc::clone(&clock), Arc::clone(&waiters))?;

@@ -198,8 +198,7 @@ impl ChangeRow {
                 "skill"
             }
             Kind::Workflow { definition, plan } => {
-                let sql =
-                    "INSERT INTO workflows (tenant, id, version, status, reason, registered_at, definition, plan)
+                let sql = "INSERT INTO workflows (tenant, id, version, status, reason, registered_at, definition, plan)
                            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
                            ON CONFLICT (tenant, id, version) DO UPDATE SET status = excluded.status,
                                reason = excluded.reason, registered_at = excluded.registered_at,

@@ -211,8 +211,7 @@ fn get(conn: &Connection, tenant: &TenantId, run: &RunId) -> Result<Option<RunRe
 fn claim(tx: &Tx<'_>, worker: &WorkerId, max: usize, lease: Duration) -> Result<Vec<Claim>, Stop> {
     let sql = "SELECT id FROM run WHERE ready_at <= ?1 ORDER BY ready_at, id LIMIT ?2";
     let max = i64::try_from(max).unwrap_or(i64::MAX);
-    let ready: Vec<i64> =
-        tx.sql(sql)?.query_map((millis(tx.now), max), |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let ready: Vec<i64> = tx.sql(sql)?.query_map((millis(tx.now), max), |row| row.get(0))?.collect::<Result<_, _>>()?;
     let deadline = millis(tx.now.saturating_add(lease));
     let mut claims = Vec::with_capacity(ready.len());
     for id in ready {
@@ -279,9 +278,9 @@ fn inbox(conn: &Connection, row: i64, run: &RunId, after: u64) -> Result<Vec<Inb
         let (seq, signal, content): (i64, Option<String>, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let message = match signal {
             Some(name) => Message::Signal { name, payload: payload(&content).map_err(|why| damaged(seq, why))? },
-            None => Message::Cancel {
-                reason: String::from_utf8(content).map_err(|error| damaged(seq, error.to_string()))?,
-            },
+            None => {
+                Message::Cancel { reason: String::from_utf8(content).map_err(|error| damaged(seq, error.to_string()))? }
+            }
         };
         items.push(InboxItem { seq: seq as u64, message });
     }

@@ -129,11 +129,8 @@ async fn a_spoiled_transaction_fails_its_culprit_only() {
     });
     let journal = stores.journal();
     // Joined, so that all three are queued before the writer wakes: one transaction.
-    let (before, culprit, after) = tokio::join!(
-        journal.append(append(&lease, 0, "one")),
-        culprit,
-        journal.append(append(&lease, 1, "two")),
-    );
+    let (before, culprit, after) =
+        tokio::join!(journal.append(append(&lease, 0, "one")), culprit, journal.append(append(&lease, 1, "two")),);
     assert!(before.is_ok() && after.is_ok());
     assert!(chain(culprit.unwrap_err()).contains("NOT NULL"));
     assert_eq!(stores.blobs().get(&Hash::ZERO).await.unwrap(), None, "the culprit's first statement is undone");

@@ -44,10 +44,9 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let (commands, queue) = mpsc::channel(MAX_QUEUE);
         let thread = Thread { conn, path: path.to_owned(), clock, now: Timestamp::EPOCH, waiters };
-        thread::Builder::new()
-            .name("aos-sqlite".into())
-            .spawn(move || thread.run(queue))
-            .map_err(|error| StoreError::Unavailable { operation: "start the writer thread", source: Box::new(error) })?;
+        thread::Builder::new().name("aos-sqlite".into()).spawn(move || thread.run(queue)).map_err(|error| {
+            StoreError::Unavailable { operation: "start the writer thread", source: Box::new(error) }
+        })?;
         Ok(Self { commands })
     }
 
@@ -210,10 +209,7 @@ impl Thread {
         result.map_err(|(error, culprit)| (Fault::new(&self.path, error), culprit))
     }
 
-    fn try_transaction(
-        &self,
-        batch: &mut [Box<dyn Work>],
-    ) -> Result<Vec<Topic>, (rusqlite::Error, Option<usize>)> {
+    fn try_transaction(&self, batch: &mut [Box<dyn Work>]) -> Result<Vec<Topic>, (rusqlite::Error, Option<usize>)> {
         let run = |sql| self.conn.prepare_cached(sql)?.execute([]).map(drop);
         run("BEGIN IMMEDIATE").map_err(|error| (error, None))?;
         let tx = Tx { conn: &self.conn, now: self.now, changed: RefCell::default() };
