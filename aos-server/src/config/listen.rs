@@ -26,20 +26,19 @@ impl Listen {
         let host = reader.get(&table::HOST, host);
         let port = reader.get(&table::PORT, |text| u16::try_from(integer(0..=65_535)(text)?).ok());
         let allow_insecure = reader.get(&table::ALLOW_INSECURE, boolean);
-        let listen = Self { host: host?, port: port?, allow_insecure: allow_insecure? };
-        if !listen.host.to_canonical().is_loopback() && !listen.allow_insecure {
+        let (host, allow_insecure) = (host?, allow_insecure?);
+        if !host.to_canonical().is_loopback() && !allow_insecure {
             reader.contradiction(
                 &table::HOST,
                 format!(
-                    "{} is reachable from other machines, and this release has no API keys yet: listen on 127.0.0.1, \
+                    "{host} is reachable from other machines, and this release has no API keys yet: listen on 127.0.0.1, \
                      or set {}=true behind something that authenticates",
-                    listen.host,
                     table::ALLOW_INSECURE.key
                 ),
             );
             return None;
         }
-        Some(listen)
+        Some(Self { host, port: port?, allow_insecure })
     }
 }
 

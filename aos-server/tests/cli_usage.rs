@@ -1,0 +1,148 @@
+//! What every command shares: usage, settings, output, exit codes.
+
+mod cli_support;
+
+use std::process::Stdio;
+
+use cli_support::{Place, run};
+
+const COMMANDS: &[&[&str]] = &[
+    &[],
+    &["serve"],
+    &["run"],
+    &["replay"],
+    &["golden"],
+    &["golden", "record"],
+    &["golden", "verify"],
+    &["golden", "bless"],
+    &["runs"],
+    &["runs", "list"],
+    &["runs", "get"],
+    &["runs", "journal"],
+    &["runs", "cancel"],
+    &["runs", "signal"],
+    &["runs", "fork"],
+    &["runs", "wait"],
+    &["registry"],
+    &["registry", "export"],
+    &["registry", "import"],
+    &["registry", "list"],
+    &["registry", "diff"],
+    &["doctor"],
+    &["completions"],
+];
+
+#[test]
+fn every_command_explains_itself() {
+    let place = Place::new();
+    for command in COMMANDS {
+        let help = place.aos(&[command, &["--help"][..]].concat()).exits(0).prints("Usage: aos-server");
+        assert!(help.err.is_empty(), "{command:?}: {}", help.err);
+    }
+    place.aos(&["--help"]).exits(0).prints("Exit codes:").prints("3  the server can't be reached");
+    place.aos(&["--version"]).exits(0).prints(env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_says_why() {
+    let place = Place::new();
+    for (args, says) in [
+        (&["fly"][..], "unrecognized subcommand"),
+        (&["replya", "x"], "similar"),
+        (&["replay"], "required"),
+        (&["golden", "record"], "required"),
+        (&["golden", "record", "--run", "a", "--definition", "b"], "cannot be used with"),
+        (&["golden", "record", "--run", "a", "--input", "{}"], "cannot be used with"),
+        (&["runs", "get"], "required"),
+        (&["runs", "get", "a b"], "is not a valid run id"),
+        (&["runs", "list", "--state", "flying"], "expected one of queued, running"),
+        (&["runs", "list", "--limit", "0"], "invalid value"),
+        (&["runs", "list", "--db", "x", "--url", "http://x"], "cannot be used with"),
+        (&["runs", "signal", "r", ""], "value"),
+        (&["run", "x.yaml", "--seed", "9007199254740992"], "invalid value"),
+        (&["run", "x.yaml", "--budget", "lots"], "not an amount of US dollars"),
+        (&["run", "x.yaml", "--signal", "approval"], "NAME=VALUE"),
+        (&["completions", "cmd.exe"], "invalid value"),
+        (&["-o", "xml", "runs", "list"], "invalid value"),
+        (&["--set", "PORT", "doctor"], "NAME=VALUE"),
+        (&["--port", "1", "runs", "list"], "put them behind it"),
+    ] {
+        let done = place.aos(args).exits(2).says(says);
+        assert!(done.out.is_empty(), "{args:?}: {}", done.out);
+    }
+}
+
+#[test]
+fn wrong_settings_stop_what_needs_them_all_at_once() {
+    let place = Place::new();
+    place.write("aos.toml", "LOG_LEVLE = 'debug'\n");
+    let mut command = place.command(&["serve", "--port", "banana"]);
+    command.env("AOS_CONFIG", "aos.toml").env("HOST", "0.0.0.0").env("ANTHROPIC_API_KEY", "sk hunter2");
+    let done = run(&mut command, b"").exits(2).says("error: ERR_INVALID_SETTING: 4 settings are wrong");
+    for part in [
+        "LOG_LEVLE (aos.toml)",
+        "did you mean LOG_LEVEL?",
+        "PORT (command line): \"banana\"",
+        "HOST (environment)",
+        "ANTHROPIC_API_KEY",
+        "doctor",
+    ] {
+        assert!(done.err.contains(part), "{part}: {}", done.err);
+    }
+    assert!(!done.err.contains("hunter2"), "{}", done.err);
+    assert!(!place.path("aos-data").exists(), "a start that fails leaves nothing behind");
+}
+
+#[test]
+fn an_unreachable_server_exits_with_3() {
+    let place = Place::new();
+    for args in [
+        &["runs", "list"][..],
+        &["runs", "get", "r1"],
+        &["runs", "journal", "r1"],
+        &["runs", "cancel", "r1"],
+        &["runs", "signal", "r1", "go", "--payload", "{}"],
+        &["runs", "fork", "r1", "--at", "a"],
+        &["runs", "wait", "r1"],
+        &["registry", "list"],
+        &["registry", "export"],
+        &["golden", "record", "--run", "r1"],
+    ] {
+        place
+            .aos(args)
+            .exits(3)
+            .says("error: ERR_STORE_UNAVAILABLE: the server at http://127.0.0.1:1/ can't be reached")
+            .says("--db FILE");
+        let done = place.aos(&[args, &["-o", "json"]].concat()).exits(3);
+        assert_eq!(done.error()["code"], "ERR_STORE_UNAVAILABLE");
+        assert!(done.out.is_empty(), "{}", done.out);
+    }
+    place.aos(&["runs", "list", "--url", "localhost:8000"]).exits(2).says("AOS_URL (command line)");
+}
+
+#[test]
+fn completions_are_printed_for_every_shell() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        place.aos(&["completions", shell]).exits(0).prints("aos-server").prints("completions");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let place = Place::new();
+    let mut child =
+        place.command(&["completions", "zsh"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn output_that_is_not_a_terminal_has_no_colours() {
+    let place = Place::new();
+    for args in [&["doctor"][..], &["runs", "list"], &["replay", "nothing.jsonl"]] {
+        let done = place.aos(args);
+        assert!(!done.out.contains('\x1b') && !done.err.contains('\x1b'), "{done:?}");
+    }
+}
