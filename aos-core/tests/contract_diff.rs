@@ -1,5 +1,7 @@
 //! What a change of a contract means: a table, and properties that hold for every pair of contracts.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests say what must hold by panicking")]
+
 use aos_core::registry::diff::{Level, compare, next_version};
 use aos_core::skill::SkillContract;
 use proptest::prelude::*;

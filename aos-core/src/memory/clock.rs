@@ -168,6 +168,7 @@ pub struct TokioClock;
 
 #[cfg(feature = "tokio")]
 impl Clock for TokioClock {
+    #[allow(clippy::disallowed_methods, reason = "this is the host's clock, on behalf of embedders that ask for it")]
     fn now(&self) -> Timestamp {
         // A clock before 1970 is as wrong as one at 1970.
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The engine's behaviour, one file per topic, through one harness.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::result_large_err, reason = "tests")]
 
 mod crash;
 mod drift;

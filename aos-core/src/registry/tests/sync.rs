@@ -117,7 +117,7 @@ fn a_stored_record_that_can_not_be_used_leaves_the_registry_as_it_is() {
         let registry = process(&store).await;
         register(&registry, &store, "a@1.0.0").await.unwrap();
         let acme: TenantId = "acme".parse().unwrap();
-        let other = Registry::build(acme.clone(), std::sync::Arc::new(crate::skill::schema::Unchecked));
+        let other = Registry::build(acme.clone(), Arc::new(crate::skill::schema::Unchecked));
         let changes = other.register_remote(contract("b@1.0.0"), NOW).unwrap().changes;
         assert!(store.save(&TenantId::default(), 1, &changes).await.is_err(), "a record of another tenant");
         assert!(store.save(&acme, 1, &changes).await.is_err(), "a revision that is not there");

@@ -22,7 +22,7 @@ fn disabled(registry: &Registry) -> Vec<String> {
 #[test]
 fn a_snapshot_depends_on_the_content_alone() {
     let one = registry(&["a@1.0.0", "b@2.0.0"]);
-    let other = Registry::build("acme".parse().unwrap(), std::sync::Arc::new(crate::skill::schema::Unchecked));
+    let other = Registry::build("acme".parse().unwrap(), Arc::new(crate::skill::schema::Unchecked));
     for version in ["b@2.0.0", "a@1.0.0"] {
         other.register_remote(contract(version), Timestamp::from_millis(99)).unwrap();
     }
@@ -128,9 +128,8 @@ fn a_rollback_makes_requirements_select_what_they_did() {
 #[test]
 fn a_rollback_brings_pins_back() {
     let registry = registry(&["a@1.0.0", "a@1.1.0"]);
-    let plan = |pin: &str| -> std::sync::Arc<Plan> {
-        PlanBuilder::code("w", "1.0.0").unwrap().skill(&contract(pin)).unwrap().build()
-    };
+    let plan =
+        |pin: &str| -> Arc<Plan> { PlanBuilder::code("w", "1.0.0").unwrap().skill(&contract(pin)).unwrap().build() };
     registry.register_plan(json!({"id": "w"}), plan("a@1.0.0"), NOW).unwrap();
     let snapshot = registry.snapshot().unwrap();
     let version = "w@1.0.0".parse().unwrap();
