@@ -1,6 +1,8 @@
 //! The page of error codes is made from the table in code: `AOS_BLESS=1 cargo test -p aos-core --test error_table` writes
 //! it, a plain run compares.
 
+#![allow(clippy::disallowed_methods, reason = "this test compares and writes a page; the ban is for the core itself")]
+
 use std::fmt::Write;
 use std::path::Path;
 

@@ -15,7 +15,8 @@ mod sync;
 mod tests;
 mod transfer;
 
-#[cfg(all(test, feature = "jsonschema"))]
+#[cfg(test)]
+#[cfg(feature = "jsonschema")]
 pub(crate) use tests::call as test_call;
 
 pub use record::{Action, AuditEntry, Change, Record, SkillRecord, Status, Subject, WorkflowRecord};

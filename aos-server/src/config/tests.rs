@@ -1,3 +1,5 @@
+//! What settings become, and how wrong ones are refused.
+
 use super::*;
 
 fn sources(environment: &[(&str, &str)]) -> Sources {

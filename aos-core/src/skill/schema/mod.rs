@@ -8,7 +8,8 @@
 mod bounds;
 #[cfg(feature = "jsonschema")]
 mod json;
-#[cfg(all(test, feature = "jsonschema"))]
+#[cfg(test)]
+#[cfg(feature = "jsonschema")]
 mod tests;
 
 use std::fmt;

@@ -1,3 +1,5 @@
+//! Which addresses are let through.
+
 use super::*;
 
 fn judge(allow: &str, url: &str) -> Result<(), Blocked> {
