@@ -47,11 +47,8 @@ pub(crate) fn run(
     let state =
         State { ready: Vec::new(), rng: Rng::new(seed, "executor"), live: tasks.len(), polling: 0, ended: None };
     let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
-    let task = |future| Task {
-        future: Mutex::new(Some(future)),
-        queued: Mutex::new(true),
-        shared: Arc::downgrade(&shared),
-    };
+    let task =
+        |future| Task { future: Mutex::new(Some(future)), queued: Mutex::new(true), shared: Arc::downgrade(&shared) };
     let tasks: Vec<_> = tasks.into_iter().map(|future| Arc::new(task(future))).collect();
     shared.lock().ready.clone_from(&tasks);
     let idle = Mutex::new(idle);
@@ -148,7 +145,7 @@ mod tests {
     use aos_core::time::Clock;
 
     use super::*;
-    use crate::clock::VirtualClock;
+    use aos_core::memory::VirtualClock;
 
     fn order(threads: usize, seed: u64) -> (Ended, Vec<u64>) {
         let (clock, log) = (VirtualClock::default(), Arc::new(Mutex::new(Vec::new())));
@@ -161,9 +158,7 @@ mod tests {
                 })
             })
             .collect();
-        let ended = run(tasks, threads, Seed::new(seed), &mut || {
-            clock.next_timer().map(|at| clock.advance_to(at)).is_some()
-        });
+        let ended = run(tasks, threads, Seed::new(seed), &mut || clock.advance_to_next().is_some());
         let log = log.lock().unwrap().clone();
         (ended, log)
     }

@@ -97,32 +97,33 @@ impl Faults {
         self.lock().injected.clone()
     }
 
-    /// Makes one call of `operation`, with the fault that the seed has for it.
-    async fn around<T, E>(
+    /// Makes one call of `operation`, with the fault that the seed has for it. What is refused is not even called:
+    /// an implementation may act before its future is polled.
+    async fn around<T, E, F: Future<Output = Result<T, E>>>(
         &self,
         operation: &'static str,
-        call: impl Future<Output = Result<T, E>>,
+        call: impl FnOnce() -> F,
         error: impl FnOnce(InjectedError) -> E,
     ) -> Result<T, E> {
         let (number, fault) = self.next(operation);
         let failed = |had_effect| error(InjectedError { seed: self.seed, operation, call: number, had_effect });
         match fault {
-            None => call.await,
+            None => call().await,
             Some(Fault::Refused) => Err(failed(false)),
             Some(Fault::Lost) => {
-                call.await?;
+                call().await?;
                 Err(failed(true))
             }
             Some(Fault::Delayed(by)) => {
                 self.clock.sleep_until(self.clock.now().saturating_add(by)).await;
-                call.await
+                call().await
             }
         }
     }
 
     /// As [`around`](Self::around), for an operation that can't fail: `None` stands for a fault.
-    async fn sure<T>(&self, operation: &'static str, call: impl Future<Output = T>) -> Option<T> {
-        self.around(operation, async { Ok(call.await) }, drop).await.ok()
+    async fn sure<T, F: Future<Output = T>>(&self, operation: &'static str, call: impl FnOnce() -> F) -> Option<T> {
+        self.around(operation, || async { Ok(call().await) }, drop).await.ok()
     }
 
     fn next(&self, operation: &'static str) -> (u64, Option<Fault>) {
@@ -148,7 +149,8 @@ impl Faults {
             return Some(Fault::Lost);
         }
         let max = u64::try_from(self.rates.max_delay.as_millis()).unwrap_or(u64::MAX);
-        (drawn < refused + lost + delayed).then(|| Fault::Delayed(Duration::from_millis(rng.below(max.saturating_add(1)))))
+        (drawn < refused + lost + delayed)
+            .then(|| Fault::Delayed(Duration::from_millis(rng.below(max.saturating_add(1)))))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

@@ -157,9 +157,8 @@ impl<T: Clone + fmt::Debug> Script<T> {
         let mut complaints = state.complaints.clone();
         complaints.extend(state.in_order.iter().map(|turn| format!("nobody asked for {}", summary(&turn.outcome))));
         for (effect, turns) in &state.by_effect {
-            complaints.extend(
-                turns.iter().map(|turn| format!("effect {effect} did not ask for {}", summary(&turn.outcome))),
-            );
+            complaints
+                .extend(turns.iter().map(|turn| format!("effect {effect} did not ask for {}", summary(&turn.outcome))));
         }
         if complaints.is_empty() { Ok(()) } else { Err(ScriptError { name: self.name.clone(), complaints }) }
     }

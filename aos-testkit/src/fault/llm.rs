@@ -18,7 +18,7 @@ impl<T: Skill + ?Sized> Skill for Faulty<T> {
 
     fn call(&self, call: SkillCall) -> BoxFuture<'_, SkillResult> {
         let failed = |error: InjectedError| Failure::new(codes::SKILL_FAILED, error.to_string()).retryable(true);
-        Box::pin(self.faults.around("skill.call", self.inner.call(call), failed))
+        Box::pin(self.faults.around("skill.call", || self.inner.call(call), failed))
     }
 }
 
@@ -33,7 +33,7 @@ impl<T: LlmAdapter + ?Sized> LlmAdapter for Faulty<T> {
 
     fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, Failure>> {
         let failed = |error: InjectedError| Failure::new(codes::LLM_OVERLOADED, error.to_string());
-        Box::pin(self.faults.around("llm.invoke", self.inner.invoke(call), failed))
+        Box::pin(self.faults.around("llm.invoke", || self.inner.invoke(call), failed))
     }
 }
 

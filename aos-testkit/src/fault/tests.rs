@@ -4,7 +4,7 @@ use aos_core::canonical::Hash;
 use aos_core::runs::StoreError;
 
 use super::*;
-use crate::clock::VirtualClock;
+use aos_core::memory::VirtualClock;
 
 /// Counts what took effect.
 #[derive(Default)]
@@ -63,13 +63,11 @@ fn refused_calls_have_no_effect_and_lost_ones_do() {
 
 #[test]
 fn late_calls_wait_for_the_clock() {
-    let (clock, faults) =
-        faults(1, Rates { delayed: 100, max_delay: Duration::from_secs(60), ..Rates::default() });
+    let (clock, faults) = faults(1, Rates { delayed: 100, max_delay: Duration::from_secs(60), ..Rates::default() });
     let store = Faulty::new(Arc::new(Counting::default()), &faults);
     let start = clock.now();
     let (result, ()) = pollster::block_on(futures_util::future::join(store.put(b"x"), async {
-        let at = clock.next_timer().expect("the call waits");
-        clock.advance_to(at);
+        clock.advance_to_next().expect("the call waits");
     }));
     result.unwrap();
     let [Injected { fault: Fault::Delayed(by), .. }] = faults.injected()[..] else { panic!("{faults:?}") };

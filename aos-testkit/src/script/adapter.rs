@@ -16,7 +16,7 @@ use super::{Script, ScriptError, Turn};
 /// ```
 /// use std::{sync::Arc, time::Duration};
 /// use aos_core::codes;
-/// use aos_testkit::clock::VirtualClock;
+/// use aos_core::memory::VirtualClock;
 /// use aos_testkit::script::{ScriptedAdapter, Turn};
 ///
 /// let adapter = ScriptedAdapter::new("claude", Arc::new(VirtualClock::default()))
@@ -141,7 +141,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::clock::VirtualClock;
+    use aos_core::memory::VirtualClock;
 
     fn ask(adapter: &ScriptedAdapter, prompt: &str) -> Result<LlmAnswer, Failure> {
         pollster::block_on(adapter.invoke(LlmCall::new(LlmRequest::new("m", prompt), Seed::default())))

@@ -17,7 +17,7 @@ use super::{Script, ScriptError, Turn};
 /// use std::sync::Arc;
 /// use aos_core::skill::SkillContract;
 /// use aos_core::codes;
-/// use aos_testkit::clock::VirtualClock;
+/// use aos_core::memory::VirtualClock;
 /// use aos_testkit::script::{ScriptedSkill, Turn};
 ///
 /// let clock = Arc::new(VirtualClock::default());
@@ -102,8 +102,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::clock::VirtualClock;
     use crate::script::ERR_SCRIPT;
+    use aos_core::memory::VirtualClock;
 
     fn call(skill: &ScriptedSkill, clock: &VirtualClock, effect: &str, input: Value) -> SkillResult {
         let call = SkillCall {
@@ -118,9 +118,7 @@ mod tests {
         };
         let clock = clock.clone();
         let (result, ()) = pollster::block_on(futures_util::future::join(skill.call(call), async move {
-            while let Some(at) = clock.next_timer() {
-                clock.advance_to(at);
-            }
+            while clock.advance_to_next().is_some() {}
         }));
         result
     }
