@@ -131,7 +131,7 @@ pub struct ReplayArgs {
 #[derive(Debug, Subcommand)]
 pub enum GoldenCommand {
     /// Save a finished run of a server, or a new run of a definition, as a golden file.
-    Record(RecordArgs),
+    Record(Box<RecordArgs>),
     /// Replay golden files and directories of them; fail on drift or damage.
     Verify {
         /// Files, or directories that are searched for `*.jsonl`.

@@ -1,7 +1,7 @@
 //! The AOS server: HTTP, worker loop and the backends behind the core's contracts.
 
 pub mod backend;
-pub mod cli;
+mod cli;
 pub mod clock;
 pub mod command;
 pub mod config;

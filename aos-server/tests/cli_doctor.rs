@@ -1,5 +1,7 @@
 //! `doctor`
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
+
 mod cli_support;
 
 use std::net::TcpListener;

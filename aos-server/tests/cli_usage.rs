@@ -1,5 +1,7 @@
 //! What every command shares: usage, settings, output, exit codes.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
+
 mod cli_support;
 
 use std::process::Stdio;

@@ -69,31 +69,34 @@ impl Client {
         Ok(Self { http, base })
     }
 
-    /// `GET path?query`.
+    /// `GET /v1/path?query`; the parts of the path are encoded as they need.
     ///
     /// # Errors
     /// A server that can't be reached, or what it answers with.
-    pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Answer, CommandError> {
+    pub async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Answer, CommandError> {
         self.send(Method::GET, path, query, None).await
     }
 
-    /// `POST path` with a JSON body.
+    /// `POST /v1/path` with a JSON body.
     ///
     /// # Errors
     /// As [`Client::get`].
-    pub async fn post(&self, path: &str, body: &Value) -> Result<Answer, CommandError> {
+    pub async fn post(&self, path: &[&str], body: &Value) -> Result<Answer, CommandError> {
         self.send(Method::POST, path, &[], Some(body)).await
     }
 
     async fn send(
         &self,
         method: Method,
-        path: &str,
+        path: &[&str],
         query: &[(&str, String)],
         body: Option<&Value>,
     ) -> Result<Answer, CommandError> {
         let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        // An http URL always has a path.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("v1").extend(path);
+        }
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }

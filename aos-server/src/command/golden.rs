@@ -65,7 +65,7 @@ pub fn save(ui: &Ui, golden: &GoldenFile, to: Option<&Path>) -> Result<(), Comma
 async fn from_run(client: &Client, run: &str, note: &str) -> Result<GoldenFile, CommandError> {
     let run: aos_core::id::RunId =
         run.parse().map_err(|e: aos_core::id::IdError| CommandError::usage(e.to_string()))?;
-    let text = client.get(&format!("/v1/runs/{run}/golden"), &[]).await?.text();
+    let text = client.get(&["runs", run.as_str(), "golden"], &[]).await?.text();
     let mut golden = GoldenFile::parse(&text).map_err(aos_core::Failure::from)?;
     golden.verify(&Flows::new()).map_err(aos_core::Failure::from)?;
     note.clone_into(&mut golden.header.note);

@@ -159,7 +159,7 @@ fn waits(run: &RunId, history: &History) -> CommandError {
     }
     let names: Vec<_> = open.into_values().collect();
     let names = names.join(", ");
-    let message = format!("the run {run} waits for the signal {names}, which nobody can send to a one-shot run");
+    let message = format!("the run {run} waits for the signal {names}, and nobody is there to send it");
     CommandError::new(Exit::No, Failure::new(codes::CONFLICT, message))
         .hint("give it beforehand with --signal NAME=JSON, or run the workflow on a server")
 }

@@ -46,7 +46,7 @@ fn dispatch(ui: &Ui, cli: Cli) -> CommandResult {
         Command::Serve(args) => serve::run(ui, sources, &args),
         Command::Run(args) => block_on(run::run(ui, sources, args)),
         Command::Replay(args) => replay::run(ui, &args.files),
-        Command::Golden(GoldenCommand::Record(args)) => block_on(golden::record(ui, sources, args)),
+        Command::Golden(GoldenCommand::Record(args)) => block_on(golden::record(ui, sources, *args)),
         Command::Golden(GoldenCommand::Verify { paths }) => golden::verify(ui, &paths),
         Command::Golden(GoldenCommand::Bless { files }) => block_on(golden::bless(ui, sources, &files)),
         Command::Runs(RunsArgs { target, command }) => block_on(async move {

@@ -24,7 +24,7 @@ pub async fn run(ui: &Ui, sources: Sources, target: &Target, command: RegistryCo
         RegistryCommand::Import { file } => {
             let snapshot = read_snapshot(&file)?;
             let body: Value = serde_json::from_str(&snapshot.to_string()).unwrap_or_default();
-            let report = client.post("/v1/registry/import", &body).await?.json()?;
+            let report = client.post(&["registry", "import"], &body).await?.json()?;
             ui.result(&report, |out| {
                 for what in ["added", "unchanged", "kept"] {
                     writeln!(out, "{what}: {}", report[what].as_array().map_or(0, Vec::len))?;
@@ -39,7 +39,7 @@ pub async fn run(ui: &Ui, sources: Sources, target: &Target, command: RegistryCo
 }
 
 async fn fetch(client: &Client) -> Result<RegistrySnapshot, CommandError> {
-    Ok(RegistrySnapshot::parse(&client.get("/v1/registry/export", &[]).await?.text())?)
+    Ok(RegistrySnapshot::parse(&client.get(&["registry", "export"], &[]).await?.text())?)
 }
 
 fn read_snapshot(path: &Path) -> Result<RegistrySnapshot, CommandError> {

@@ -15,9 +15,10 @@ use super::local::{self, Job, Ran};
 use super::progress::Progress;
 use super::ui::{CommandError, CommandResult, Exit, Ui};
 use super::{definition, settings};
+use crate::backend::sqlite::SqliteStores;
 use crate::cli::{RunArgs, RunWith};
 use crate::clock::SystemClock;
-use crate::config::Sources;
+use crate::config::{Database, Sources};
 use crate::skill;
 
 pub async fn run(ui: &Ui, sources: Sources, args: RunArgs) -> CommandResult {
@@ -78,10 +79,14 @@ pub async fn one_shot(
         signals: signals.collect::<Result<_, CommandError>>()?,
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let stores = match db {
-        None => local::memory(&clock),
-        Some(_) => return Err(CommandError::usage("--db is not there yet")),
+    let sqlite = match db {
+        None => None,
+        Some(_) => {
+            let Database::Sqlite(path) = &config.database;
+            Some(SqliteStores::open(path).await.map_err(Failure::from)?)
+        }
     };
+    let stores = sqlite.as_ref().map_or_else(|| local::memory(&clock), SqliteStores::stores);
     let progress = Arc::new(Progress::new(ui));
     let host = local::host(stores, Arc::new(skills), clock, progress.clone())?;
     let interrupted = async {
@@ -92,5 +97,8 @@ pub async fn one_shot(
     };
     let ran = local::run(&host, job, interrupted).await;
     progress.finish();
+    if let Some(sqlite) = sqlite {
+        sqlite.close().await;
+    }
     ran
 }

@@ -21,24 +21,23 @@ pub async fn run(ui: &Ui, client: &Client, command: RunsCommand) -> CommandResul
     match command {
         RunsCommand::List { states, workflow, limit } => list(ui, client, &states, workflow, limit).await,
         RunsCommand::Get(run) => {
-            let run = client.get(&format!("/v1/runs/{}", run.id), &[]).await?.json()?;
+            let run = client.get(&["runs", run.id.as_str()], &[]).await?.json()?;
             ui.result(&run, |out| show(out, &run))?;
             Ok(Exit::Yes)
         }
         RunsCommand::Journal(run) => {
-            ui.raw(&client.get(&format!("/v1/runs/{}/journal", run.id), &[]).await?.text())?;
+            ui.raw(&client.get(&["runs", run.id.as_str(), "journal"], &[]).await?.text())?;
             Ok(Exit::Yes)
         }
         RunsCommand::Cancel { run, reason } => {
             let answer =
-                client.post(&format!("/v1/runs/{}/cancel", run.id), &json!({ "reason": reason })).await?.json()?;
+                client.post(&["runs", run.id.as_str(), "cancel"], &json!({ "reason": reason })).await?.json()?;
             ui.result(&answer, |out| writeln!(out, "asked {} to stop; `runs wait {0}` waits for its end", run.id))?;
             Ok(Exit::Yes)
         }
         RunsCommand::Signal { run, name, payload } => {
             let payload = payload.map(|given| read_value("--payload", &given)).transpose()?.unwrap_or_default();
-            let body = json!({"name": name, "payload": payload});
-            let answer = client.post(&format!("/v1/runs/{}/signals", run.id), &body).await?.json()?;
+            let answer = client.post(&["runs", run.id.as_str(), "signals", &name], payload.value()).await?.json()?;
             ui.result(&answer, |out| writeln!(out, "sent {name} to {}", run.id))?;
             Ok(Exit::Yes)
         }
@@ -47,7 +46,7 @@ pub async fn run(ui: &Ui, client: &Client, command: RunsCommand) -> CommandResul
             if let Some(given) = edited {
                 body["output"] = read_value("--with-output", &given)?.value().clone();
             }
-            let fork = client.post(&format!("/v1/runs/{}/fork", run.id), &body).await?.json()?;
+            let fork = client.post(&["runs", run.id.as_str(), "fork"], &body).await?.json()?;
             ui.result(&fork, |out| writeln!(out, "{}", text(&fork["id"])))?;
             Ok(Exit::Yes)
         }
@@ -66,7 +65,7 @@ async fn list(ui: &Ui, client: &Client, states: &[RunState], workflow: Option<St
         }
         query.extend(workflow.clone().map(|workflow| ("workflow", workflow)));
         query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-        let page = client.get("/v1/runs", &query).await?.json()?;
+        let page = client.get(&["runs"], &query).await?.json()?;
         runs.extend(page["runs"].as_array().into_iter().flatten().cloned());
         cursor = page["next"].as_str().map(str::to_owned);
         if cursor.is_none() || runs.len() >= limit as usize {
@@ -101,7 +100,7 @@ async fn wait(ui: &Ui, client: &Client, id: &str, timeout: Option<u64>) -> Comma
         let left = timeout.map(|seconds| Duration::from_secs(seconds).saturating_sub(began.elapsed()));
         let patience = left.map_or(WAIT_S, |left| left.as_secs().min(WAIT_S));
         let query = [("wait", format!("{patience}s"))];
-        let run = client.get(&format!("/v1/runs/{id}"), &query).await?.json()?;
+        let run = client.get(&["runs", id], &query).await?.json()?;
         let state = RunState::from_text(text(&run["state"]));
         let ended = state.is_some_and(RunState::is_terminal);
         if !ended && left.is_none_or(|left| !left.is_zero()) {

@@ -7,15 +7,7 @@ use url::Url;
 
 use crate::config::reader::{Reader, boolean, endpoint, path};
 use crate::config::table;
-
-/// The form of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
-}
+use crate::telemetry::log::LogFormat;
 
 /// What is logged, where and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

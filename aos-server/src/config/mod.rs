@@ -17,7 +17,7 @@ mod worker;
 pub use claude::{AdapterSwitches, Claude, KeySource};
 pub use database::Database;
 pub use listen::Listen;
-pub use log::{Log, LogFormat};
+pub use log::Log;
 pub use page::settings_page;
 pub use problem::{ConfigError, Origin, Problem};
 pub use secret::Secret;

@@ -1,6 +1,7 @@
 //! What settings become, and how wrong ones are refused.
 
 use super::*;
+use crate::telemetry::log::LogFormat;
 
 fn sources(environment: &[(&str, &str)]) -> Sources {
     let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();

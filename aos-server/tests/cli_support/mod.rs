@@ -1,4 +1,5 @@
 //! Runs the real binary in a directory of its own, with an environment of its own.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::ffi::OsStr;

@@ -115,7 +115,7 @@ fn in_document(bytes: &[u8]) -> Option<&'static Encoding> {
     ["charset=", "encoding="].into_iter().find_map(|key| {
         let rest = head[head.find(key)? + key.len()..].trim_start_matches(['"', '\'', ' ']);
         let end = rest.find(['"', '\'', ' ', ';', '>', '/', '?']).unwrap_or(rest.len());
-        Encoding::for_label(rest[..end].as_bytes())
+        Encoding::for_label(&rest.as_bytes()[..end])
     })
 }
 
