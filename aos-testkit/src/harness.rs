@@ -135,6 +135,13 @@ impl Harness {
         Ok(self)
     }
 
+    /// The run's input, ready-made.
+    #[must_use]
+    pub fn payload(mut self, input: Payload) -> Self {
+        self.input = input;
+        self
+    }
+
     /// The clock, for skills that take time: give the same one to them.
     #[must_use]
     pub fn clock(mut self, clock: VirtualClock) -> Self {
@@ -189,15 +196,20 @@ impl Harness {
 
     /// Sends a signal this long after the start.
     #[must_use]
-    pub fn signal(mut self, after: Duration, name: &str, payload: Payload) -> Self {
-        self.messages.push((after, Message::Signal { name: name.to_owned(), payload }));
-        self
+    pub fn signal(self, after: Duration, name: &str, payload: Payload) -> Self {
+        self.message(after, Message::Signal { name: name.to_owned(), payload })
     }
 
     /// Asks the run to stop this long after the start.
     #[must_use]
-    pub fn cancel(mut self, after: Duration, reason: &str) -> Self {
-        self.messages.push((after, Message::Cancel { reason: reason.to_owned() }));
+    pub fn cancel(self, after: Duration, reason: &str) -> Self {
+        self.message(after, Message::Cancel { reason: reason.to_owned() })
+    }
+
+    /// Puts a message into the run's inbox this long after the start.
+    #[must_use]
+    pub fn message(mut self, after: Duration, message: Message) -> Self {
+        self.messages.push((after, message));
         self
     }
 

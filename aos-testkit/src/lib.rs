@@ -1,7 +1,10 @@
 //! Golden replays, scripted adapters, determinism checks and conformance suites for AOS.
 
 pub mod fault;
+pub mod golden;
 pub mod harness;
+pub mod history;
+pub mod recording;
 pub mod script;
 pub mod skills;
 

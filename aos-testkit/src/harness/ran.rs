@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use aos_core::canonical::Hash;
 use aos_core::driver::Stores;
-use aos_core::event::RunStatus;
+use aos_core::event::{Event, RunStatus};
 use aos_core::flow::Flows;
 use aos_core::id::{RunId, TenantId};
 use aos_core::journal::{Line, blob_refs};
 use aos_core::payload::Payload;
 use aos_core::replay::golden::{GoldenError, GoldenFile};
-use aos_core::replay::{ReplayError, Replayed, replay};
+use aos_core::replay::{ReplayError, Replayed, replay, verify_chain};
 use aos_core::runs::{RunRecord, RunState};
 use aos_core::workflow::Plan;
 use aos_core::{Failure, codes};
 
 use super::gate::Called;
+use crate::recording::ERR_NOT_RECORDED;
 
 /// A run that was simulated to its end.
 #[derive(Clone)]
@@ -72,6 +73,20 @@ impl Ran {
     /// The run's content hash; zeros when it was buried.
     pub fn content_hash(&self) -> Hash {
         self.record.content_hash.unwrap_or(Hash::ZERO)
+    }
+
+    /// The first failure of an attempt that a [recording](crate::recording) had no result for.
+    pub(crate) fn missing_recording(&self) -> Option<Failure> {
+        let find = |hash: &Hash| self.blobs.iter().find(|blob| blob.hash() == *hash).cloned();
+        let entries = verify_chain(&self.lines, &find).ok()?;
+        entries.into_iter().find_map(|entry| match entry.event {
+            Event::EffectFailed { failure, .. } | Event::AttemptFailed { failure, .. }
+                if failure.code.as_str() == ERR_NOT_RECORDED =>
+            {
+                Some(failure)
+            }
+            _ => None,
+        })
     }
 
     /// Replays the journal.
