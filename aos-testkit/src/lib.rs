@@ -9,3 +9,6 @@ pub mod script;
 pub mod skills;
 
 mod executor;
+//! AOS.
+
+pub mod conformance;

@@ -1,0 +1,25 @@
+//! No clause is forgotten.
+
+#[test]
+fn every_clause_is_in_the_macro() {
+    let emitted = include_str!("mod.rs");
+    for (suite, source) in [
+        ("blob", include_str!("blob.rs")),
+        ("cache", include_str!("cache.rs")),
+        ("journal", include_str!("journal.rs")),
+        ("limiter", include_str!("limiter.rs")),
+        ("registry", include_str!("registry.rs")),
+        ("runs", include_str!("runs.rs")),
+    ] {
+        let written: Vec<&str> = source
+            .lines()
+            .filter_map(|line| line.strip_prefix("pub async fn "))
+            .filter_map(|rest| rest.split_once('('))
+            .map(|(name, _)| name)
+            .collect();
+        let (_, rest) = emitted.split_once(&format!("@suite {suite}, $backend,")).unwrap();
+        let (clauses, _) = rest.split_once('}').unwrap();
+        let emitted: Vec<&str> = clauses.split_whitespace().collect();
+        assert_eq!(emitted, written, "of suite {suite}");
+    }
+}
