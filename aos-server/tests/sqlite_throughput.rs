@@ -2,6 +2,8 @@
 //!
 //!     cargo test --release -p aos-server --test sqlite_throughput -- --ignored --nocapture
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

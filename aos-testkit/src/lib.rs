@@ -1,5 +1,6 @@
 //! Golden replays, scripted adapters, determinism checks and conformance suites for AOS.
 
+pub mod conformance;
 pub mod fault;
 pub mod golden;
 pub mod harness;
@@ -9,6 +10,3 @@ pub mod script;
 pub mod skills;
 
 mod executor;
-//! AOS.
-
-pub mod conformance;

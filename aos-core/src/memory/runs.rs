@@ -87,7 +87,7 @@ impl RunStore for MemoryStore {
         Box::pin(async move {
             let state = self.inner.state();
             let (_, row) = state.find(tenant, run).ok_or_else(|| no_run(run))?;
-            let items = row.unseen(after).iter().zip(after + 1..);
+            let items = row.unseen(after).iter().zip(after.saturating_add(1)..);
             Ok(items.map(|(message, seq)| InboxItem { seq, message: message.clone() }).collect())
         })
     }

@@ -8,7 +8,8 @@ use super::{Backend, Outcome};
 pub async fn gives_back_what_was_put(backend: &dyn Backend) -> Outcome {
     let roles = backend.fresh().await;
     let blobs = roles.need_blobs()?;
-    for bytes in [&b""[..], b"\0", b"{\"a\":1}", "👩‍👩‍👧".as_bytes(), &[0xff, 0xfe, 0x00, 0x80], b"' OR 1=1 --"] {
+    for bytes in [&b""[..], b"\0", b"{\"a\":1}", "👩‍👩‍👧".as_bytes(), &[0xff, 0xfe, 0x00, 0x80], b"' OR 1=1 --"]
+    {
         let hash = blobs.put(bytes).await.unwrap();
         assert_eq!(hash, Hash::of(bytes));
         assert_eq!(blobs.get(&hash).await.unwrap().as_deref(), Some(bytes));

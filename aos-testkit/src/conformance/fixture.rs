@@ -135,7 +135,9 @@ pub(super) fn payload(value: serde_json::Value) -> Payload {
 
 /// What models and users send to hurt us: U+0000, emoji, line ends, quotes, text that looks like SQL.
 pub(super) fn nasty() -> Payload {
-    payload(json!({ "\u{0}": "a\u{0}b", "emoji": "👩‍👩‍👧 \u{202e}", "lines": "\r\n\u{2028}", "sql": "'; DROP TABLE run;--" }))
+    payload(
+        json!({ "\u{0}": "a\u{0}b", "emoji": "👩‍👩‍👧 \u{202e}", "lines": "\r\n\u{2028}", "sql": "'; DROP TABLE run;--" }),
+    )
 }
 
 pub(super) fn new_run(id: &str) -> NewRun {
@@ -209,6 +211,8 @@ pub(super) async fn poll_once<F: Future + Unpin>(mut future: F) {
 
 /// Whether a future is still waiting when polled now.
 pub(super) async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
-    futures_util::future::poll_fn(|context| std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_pending()))
-        .await
+    futures_util::future::poll_fn(|context| {
+        std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_pending())
+    })
+    .await
 }

@@ -145,7 +145,7 @@ pub async fn a_wrong_index_changes_nothing(backend: &dyn Backend) -> Outcome {
     for index in [0, 1, 3, u64::MAX] {
         for transition in [Transition::Continue, Transition::Finish(finished())] {
             let mut append = append(&lease, index, &["wrong"], transition);
-            append.blobs.push(payload(json!({ "index": index })));
+            append.blobs.push(payload(json!(index.to_string())));
             let error = store.journal.append(append).await.unwrap_err();
             assert!(matches!(&error, StoreError::IndexConflict { index: i, .. } if *i == index), "{error:?}");
         }
@@ -333,7 +333,10 @@ pub async fn a_dropped_append_is_whole_or_nothing(backend: &dyn Backend) -> Outc
         match tried {
             Ok(()) => {
                 unfinished += 1;
-                assert!(matches!((lines, state), (0, RunState::Running) | (2, RunState::Succeeded)), "{lines} {state:?}");
+                assert!(
+                    matches!((lines, state), (0, RunState::Running) | (2, RunState::Succeeded)),
+                    "{lines} {state:?}"
+                );
             }
             Err(_) => assert_eq!((lines, state), (2, RunState::Succeeded)),
         }

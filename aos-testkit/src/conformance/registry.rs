@@ -103,7 +103,7 @@ pub async fn audit_is_newest_first(backend: &dyn Backend) -> Outcome {
     let store = roles.need_registry()?;
     let disabled = change(tenant(), "1.0.0", Status::Disabled("for now".into()));
     let revision = store.save(&tenant(), 0, &[mine("1.0.0"), mine("1.1.0")]).await.unwrap();
-    store.save(&tenant(), revision, &[disabled.clone()]).await.unwrap();
+    store.save(&tenant(), revision, std::slice::from_ref(&disabled)).await.unwrap();
     let expected = [disabled, mine("1.1.0"), mine("1.0.0")].map(|change| change.audit());
     assert_eq!(store.audit(&tenant(), 10).await.unwrap(), expected);
     assert_eq!(store.audit(&tenant(), 2).await.unwrap(), expected[..2]);
@@ -168,4 +168,3 @@ pub async fn is_there_for_another_process(backend: &dyn Backend) -> Outcome {
     assert_eq!(again.load(&tenant()).await.unwrap().records.len(), 1);
     Ok(())
 }
-

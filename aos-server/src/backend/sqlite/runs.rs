@@ -298,7 +298,7 @@ fn has_changed(conn: &Connection, tenant: &TenantId, run: &RunId, after: u64) ->
 }
 
 fn list(conn: &Connection, filter: &RunFilter) -> Result<RunPage, Stop> {
-    let mut sql = String::from(concat!("SELECT id, ", columns!(), " FROM run WHERE tenant = ?"));
+    let mut sql = String::from(concat!("SELECT ", columns!(), ", id FROM run WHERE tenant = ?"));
     let mut values: Vec<Value> = vec![filter.tenant.as_str().to_owned().into()];
     if let Some(cursor) = &filter.cursor {
         let before: i64 = cursor
