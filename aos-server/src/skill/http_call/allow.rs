@@ -152,4 +152,17 @@ mod tests {
         }
         assert_eq!(AllowList::parse(" , ").unwrap(), AllowList::default());
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn any_text_is_read_or_named(text in "[a-z0-9.:/*\\[\\], -]{0,24}|\\PC{0,24}") {
+            match AllowList::parse(&text) {
+                // What is read opens nothing that it doesn't name.
+                Ok(list) => assert!(!list.name("unrelated.invalid", None) || text.contains("invalid"), "{text}"),
+                Err(why) => assert!(why.contains("is not a host"), "{text}: {why}"),
+            }
+        }
+    }
 }

@@ -89,3 +89,21 @@ fn the_contract_says_what_the_skill_is() {
     assert_eq!(contract.input_schema["additionalProperties"], json!(false));
     assert!(contract.hash().is_ok());
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(10_000))]
+
+    #[test]
+    fn any_url_header_and_query_is_taken_or_named(url in "(https?://)?\\PC{0,30}", name in "\\PC{0,12}", value in "\\PC{0,12}") {
+        let input = json!({"url": url, "headers": {&name: &value}, "query": {&name: &value}, "body": &value, "response_headers": []});
+        let input: Input = serde_json::from_value(input).unwrap();
+        match input.check("key") {
+            Ok(request) => {
+                // What goes out is judged, and can't smuggle a second request.
+                let _ = Guard::default().url(&request.url);
+                assert!(request.headers.values().all(|value| !value.as_bytes().contains(&b'\n')));
+            }
+            Err(failure) => assert_eq!(failure.code, codes::INVALID_INPUT, "{failure}"),
+        }
+    }
+}
