@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use aos_core::{Code, Failure, codes};
+use axum::Router;
+use axum::body::{Body, to_bytes};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use tower::ServiceExt as _;
 use url::Url;
 
 use super::settings::server_url;
@@ -14,9 +17,16 @@ use crate::cli::Target;
 use crate::config::Sources;
 
 /// A way to the API.
-pub struct Client {
-    http: reqwest::Client,
-    base: Url,
+pub enum Client {
+    /// A server.
+    Remote {
+        /// What speaks to it.
+        http: reqwest::Client,
+        /// Where it is.
+        base: Url,
+    },
+    /// The API in this process, on a file.
+    Here(Box<Router>),
 }
 
 /// An answer of the API that is not an error.
@@ -66,7 +76,7 @@ impl Client {
             .user_agent(concat!("aos-server/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|e| CommandError::new(Exit::Unreachable, Failure::new(codes::INTERNAL, e.to_string())))?;
-        Ok(Self { http, base })
+        Ok(Self::Remote { http, base })
     }
 
     /// `GET /v1/path?query`; the parts of the path are encoded as they need.
@@ -92,37 +102,77 @@ impl Client {
         query: &[(&str, String)],
         body: Option<&Value>,
     ) -> Result<Answer, CommandError> {
-        let mut url = self.base.clone();
-        // An http URL always has a path.
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push("v1").extend(path);
-        }
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        let mut request = self.http.request(method, url);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let response = request.send().await.map_err(|e| self.unreachable(&e))?;
-        let status = response.status();
-        let text = response.text().await.map_err(|e| self.unreachable(&e))?;
+        let (status, text) = match self {
+            Self::Remote { http, base } => remote(http, base, method, path, query, body).await?,
+            Self::Here(router) => here((**router).clone(), method, path, query, body).await?,
+        };
         if status.is_success() { Ok(Answer { text }) } else { Err(problem(status, &text)) }
     }
+}
 
-    fn unreachable(&self, error: &reqwest::Error) -> CommandError {
-        let why = if error.is_connect() {
-            "nothing answers there"
-        } else if error.is_timeout() {
-            "it took too long to answer"
-        } else {
-            "the connection broke off"
-        };
-        let failure =
-            Failure::new(codes::STORE_UNAVAILABLE, format!("the server at {} can't be reached: {why}", self.base));
-        CommandError::new(Exit::Unreachable, failure)
-            .hint("start one with `aos-server`, name another with --url or AOS_URL, or read its file with --db FILE")
+async fn remote(
+    http: &reqwest::Client,
+    base: &Url,
+    method: Method,
+    path: &[&str],
+    query: &[(&str, String)],
+    body: Option<&Value>,
+) -> Result<(StatusCode, String), CommandError> {
+    let mut request = http.request(method, address(base.clone(), path, query));
+    if let Some(body) = body {
+        request = request.json(body);
     }
+    let response = request.send().await.map_err(|e| unreachable(base, &e))?;
+    let status = response.status();
+    let text = response.text().await.map_err(|e| unreachable(base, &e))?;
+    Ok((status, text))
+}
+
+async fn here(
+    router: Router,
+    method: Method,
+    path: &[&str],
+    query: &[(&str, String)],
+    body: Option<&Value>,
+) -> Result<(StatusCode, String), CommandError> {
+    let internal = |e: &dyn std::error::Error| CommandError::from(Failure::new(codes::INTERNAL, e.to_string()));
+    let base = Url::parse("http://localhost").map_err(|e| internal(&e))?;
+    let url = address(base, path, query);
+    let request = axum::http::Request::builder().method(method).uri(url.as_str());
+    let request = match body {
+        Some(body) => request.header("content-type", "application/json").body(Body::from(body.to_string())),
+        None => request.body(Body::empty()),
+    };
+    // A router never fails by itself.
+    let Ok(response) = router.oneshot(request.map_err(|e| internal(&e))?).await;
+    let status = response.status();
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.map_err(|e| internal(&e))?;
+    Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// `path` below `base`, whatever characters it has.
+fn address(mut base: Url, path: &[&str], query: &[(&str, String)]) -> Url {
+    // An http URL always has a path.
+    if let Ok(mut segments) = base.path_segments_mut() {
+        segments.pop_if_empty().push("v1").extend(path);
+    }
+    if !query.is_empty() {
+        base.query_pairs_mut().extend_pairs(query);
+    }
+    base
+}
+
+fn unreachable(base: &Url, error: &reqwest::Error) -> CommandError {
+    let why = if error.is_connect() {
+        "nothing answers there"
+    } else if error.is_timeout() {
+        "it took too long to answer"
+    } else {
+        "the connection broke off"
+    };
+    let failure = Failure::new(codes::STORE_UNAVAILABLE, format!("the server at {} can't be reached: {why}", base));
+    CommandError::new(Exit::Unreachable, failure)
+        .hint("start one with `aos-server`, name another with --url or AOS_URL, or read its file with --db FILE")
 }
 
 /// The error that a problem document describes; anything else is not an AOS server, or something in front of it.

@@ -8,7 +8,9 @@ use aos_core::id::RunId;
 use aos_core::random::Seed;
 use aos_core::time::Clock;
 use aos_core::{Failure, Payload, codes};
+use futures::FutureExt as _;
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::input::read_value;
 use super::local::{self, Job, Ran};
@@ -89,16 +91,47 @@ pub async fn one_shot(
     let stores = sqlite.as_ref().map_or_else(|| local::memory(&clock), SqliteStores::stores);
     let progress = Arc::new(Progress::new(ui));
     let host = local::host(stores, Arc::new(skills), clock, progress.clone())?;
-    let interrupted = async {
-        // Without a handler there is no gentle way to stop; the default one then ends the process.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+    let interrupts = Interrupts::listen();
+    let ran = tokio::select! {
+        ran = local::run(&host, job, interrupts.count(1)) => ran,
+        () = interrupts.count(2) => Err(interrupted()),
     };
-    let ran = local::run(&host, job, interrupted).await;
     progress.finish();
     if let Some(sqlite) = sqlite {
         sqlite.close().await;
     }
     ran
+}
+
+/// Interrupts from the terminal: the first one asks the run to stop, the second insists.
+struct Interrupts(watch::Receiver<u32>);
+
+impl Interrupts {
+    /// Listens from now on.
+    fn listen() -> Self {
+        let (sender, receiver) = watch::channel(0);
+        let mut next = Box::pin(tokio::signal::ctrl_c());
+        // The handler is in place once the future has been polled; nothing can have come before.
+        let _ = next.as_mut().now_or_never();
+        tokio::spawn(async move {
+            // Without a handler there is no gentle way to stop; the default one then ends the process.
+            while next.as_mut().await.is_ok() {
+                sender.send_modify(|count| *count += 1);
+                next = Box::pin(tokio::signal::ctrl_c());
+            }
+        });
+        Self(receiver)
+    }
+
+    /// Resolves with the `wanted`-th interrupt.
+    async fn count(&self, wanted: u32) {
+        let mut receiver = self.0.clone();
+        if receiver.wait_for(|count| *count >= wanted).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn interrupted() -> CommandError {
+    CommandError::new(Exit::No, Failure::new(codes::CANCELLED, "interrupted twice: the run was left where it stood"))
 }
