@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aos_core::driver::NoObserver;
 use aos_core::event::{Event, RunStarted};
+use aos_core::flow::Flows;
 use aos_core::id::{EffectId, RunId};
 use aos_core::journal::{Entry, decode};
 use aos_core::memory::VirtualClock;
@@ -23,7 +24,7 @@ use super::ui::{CommandError, Exit};
 ///
 /// # Errors
 /// A damaged file; a run that was cancelled; a program that now asks for effects which the file doesn't have.
-pub async fn again(skills: Registry, old: &GoldenFile) -> Result<GoldenFile, CommandError> {
+pub async fn again(skills: Registry, flows: Flows, old: &GoldenFile) -> Result<GoldenFile, CommandError> {
     let entries = entries(old)?;
     let Some(Entry { at, event: Event::RunStarted(started), .. }) = entries.first() else {
         return Err(Failure::new(codes::JOURNAL_CORRUPT, "the journal does not begin with run_started").into());
@@ -35,7 +36,7 @@ pub async fn again(skills: Registry, old: &GoldenFile) -> Result<GoldenFile, Com
     let answers = Arc::new(Answers::new(started.run.clone(), &entries, skills));
     // In automatic mode: everything here is answered at once, so whoever waits, waits for time to pass.
     let clock: Arc<dyn Clock> = Arc::new(VirtualClock::auto(*at));
-    let host = local::host(local::memory(&clock), answers.clone(), clock, Arc::new(NoObserver))?;
+    let host = local::host(local::memory(&clock), answers.clone(), flows, clock, Arc::new(NoObserver))?;
     let ran = local::run(&host, job(started, &entries, old), std::future::pending()).await?;
     let missing = answers.missing();
     if !missing.is_empty() {
@@ -142,3 +143,6 @@ impl Skill for Answer {
         Box::pin(std::future::ready(result))
     }
 }
+
+#[cfg(test)]
+mod tests;

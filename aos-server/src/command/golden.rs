@@ -91,7 +91,7 @@ pub async fn bless(ui: &Ui, sources: Sources, files: &[PathBuf]) -> CommandResul
         let old = GoldenFile::parse(&text).map_err(|error| damaged(file, error.into()))?;
         let new = match old.verify(&Flows::new()) {
             Ok(_) => old.clone(),
-            Err(_) => again(skills.clone(), &old).await.map_err(|error| error.about(file))?,
+            Err(_) => again(skills.clone(), Flows::new(), &old).await.map_err(|error| error.about(file))?,
         };
         let changed = new.to_string() != text;
         if changed {

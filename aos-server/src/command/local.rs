@@ -42,6 +42,7 @@ pub struct Ran {
     pub run: RunId,
     pub finished: RunFinished,
     pub history: History,
+    flows: Arc<Flows>,
 }
 
 impl Ran {
@@ -51,7 +52,7 @@ impl Ran {
     /// A history that does not replay.
     pub fn golden(self, note: &str) -> Result<GoldenFile, CommandError> {
         let (plan, lines, blobs) = self.history.into_ordered();
-        Ok(GoldenFile::record(plan, &Flows::new(), lines, blobs, note).map_err(Failure::from)?)
+        Ok(GoldenFile::record(plan, &self.flows, lines, blobs, note).map_err(Failure::from)?)
     }
 }
 
@@ -67,12 +68,13 @@ pub fn memory(clock: &Arc<dyn Clock>) -> Stores {
 pub fn host(
     stores: Stores,
     skills: Arc<dyn SkillSource>,
+    flows: Flows,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
 ) -> Result<Host, CommandError> {
     let worker = WorkerId::new(format!("cli-{}", std::process::id()))
         .map_err(|e| Failure::new(codes::INTERNAL, e.to_string()))?;
-    let mut host = Host::new(stores, skills, Flows::new(), clock, worker);
+    let mut host = Host::new(stores, skills, flows, clock, worker);
     host.observer = observer;
     // Timers are waited for, however long; a run that waits for its inbox only is given back, because what can be
     // sent to it has been sent.
@@ -118,7 +120,7 @@ pub async fn run(host: &Host, job: Job, interrupted: impl Future<Output = ()>) -
     let record = record.ok_or_else(|| Failure::new(codes::STORE_CORRUPT, format!("the run {run} has vanished")))?;
     let history = History::read(host, &record).await?;
     match driven {
-        Driven::Finished(finished) => Ok(Ran { run, finished, history }),
+        Driven::Finished(finished) => Ok(Ran { run, finished, history, flows: Arc::clone(&host.flows) }),
         Driven::Parked => Err(waits(&run, &history)),
         Driven::LeaseLost => {
             Err(Failure::new(codes::FENCED, format!("another process took the run {run} over")).into())

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aos_core::event::RunStatus;
+use aos_core::flow::Flows;
 use aos_core::id::RunId;
 use aos_core::random::Seed;
 use aos_core::time::Clock;
@@ -90,7 +91,7 @@ pub async fn one_shot(
     };
     let stores = sqlite.as_ref().map_or_else(|| local::memory(&clock), SqliteStores::stores);
     let progress = Arc::new(Progress::new(ui));
-    let host = local::host(stores, Arc::new(skills), clock, progress.clone())?;
+    let host = local::host(stores, Arc::new(skills), Flows::new(), clock, progress.clone())?;
     let interrupts = Interrupts::listen();
     let ran = tokio::select! {
         ran = local::run(&host, job, interrupts.count(1)) => ran,
