@@ -1,7 +1,7 @@
 //! Reference implementations of every contract, legal in production for embedders.
 //!
 //! They keep everything in the process: what they promise as durable lasts as long as they do. No threads, no
-//! runtime and no clock of their own; whoever makes one lends it a [`Clock`](crate::time::Clock).
+//! runtime and no clock of their own; whoever makes one lends it a [`Clock`].
 
 mod blob;
 mod cache;
