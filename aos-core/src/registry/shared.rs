@@ -229,7 +229,20 @@ impl Registry {
     }
 
     /// Runs `change` on a copy of the content, which replaces the content if all goes well.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn change<T: AsRef<[Change]>>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.replace(|state| {
+            let result = change(state)?;
+            let changes = result.as_ref().iter().map(|change| (change.record.subject(), change.clone()));
+            state.pending.extend(changes);
+            Ok(result)
+        })
+    }
+
+    /// As `change`, for what comes from a store.
+    pub(super) fn replace<T>(&self, change: impl FnOnce(&mut State) -> Result<T, Failure>) -> Result<T, Failure> {
         let mut current = self.0.state.write().unwrap_or_else(PoisonError::into_inner);
         let mut next = State::clone(&current);
         let result = change(&mut next)?;

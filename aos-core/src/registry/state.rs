@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use semver::Version;
 
-use super::record::{Record, SkillRecord, Status, Subject, WorkflowRecord};
+use super::record::{Change, Record, SkillRecord, Status, Subject, WorkflowRecord};
 use crate::error::{Code, Failure, codes};
 use crate::id::{SkillId, WorkflowId};
 use crate::requirement::Requirement;
@@ -32,6 +32,8 @@ pub(super) struct SkillEntry {
 pub(super) struct State {
     /// The store's revision that this is, with the changes made since.
     pub revision: u64,
+    /// What was changed without a store, the last change of each version: saved with the next commit.
+    pub pending: BTreeMap<Subject, Change>,
     pub skills: Versions<SkillId, SkillEntry>,
     pub workflows: Versions<WorkflowId, Arc<WorkflowRecord>>,
 }

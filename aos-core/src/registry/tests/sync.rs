@@ -67,6 +67,40 @@ fn a_change_on_top_of_an_older_revision_is_made_again_on_the_newer_one() {
 }
 
 #[test]
+fn what_a_process_registered_before_it_had_a_store_is_saved_once() {
+    block_on(async {
+        let store = MemoryRegistry::new();
+        let own = || registry(&["a@1.0.0", "b@1.0.0"]);
+        assert_eq!(own().connect(&store).await.unwrap().len(), 2);
+        let two = own();
+        register_now(&two, "c@1.0.0");
+        let saved = two.connect(&store).await.unwrap();
+        assert_eq!(saved.iter().map(|c| c.record.subject().to_string()).collect::<Vec<_>>(), ["skill c@1.0.0"]);
+        assert_eq!((two.list().len(), two.revision()), (3, 2));
+        assert!(two.has_code(&"a@1.0.0".parse().unwrap()));
+        assert!(two.connect(&store).await.unwrap().is_empty());
+        assert_eq!(store.load(&TenantId::default()).await.unwrap().records, two.list());
+
+        // What an operator has disabled stays disabled over a restart.
+        two.commit(&store, |registry| registry.disable(&subject("a@1.0.0"), "x", NOW)).await.unwrap();
+        let three = own();
+        assert!(three.connect(&store).await.unwrap().is_empty());
+        assert!(Resolver::skill(&three, "a").is_err());
+
+        // Code whose contract has changed without a new version does not start.
+        let other = Registry::new();
+        other.register_remote(contract("b@1.0.0").description("another"), NOW).unwrap();
+        let failure = other.connect(&store).await.unwrap_err();
+        assert_eq!(failure.code, codes::CONFLICT);
+        assert!(failure.message.contains("/description"), "{failure}");
+    });
+}
+
+fn register_now(registry: &Registry, version: &str) {
+    registry.register(skill(contract(version)), NOW).unwrap();
+}
+
+#[test]
 fn a_failed_save_changes_nothing() {
     struct Down(MemoryRegistry);
     impl RegistryStore for Down {
