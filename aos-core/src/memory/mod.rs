@@ -22,7 +22,14 @@ pub use clock::VirtualClock;
 pub use limiter::{MemoryLimiter, RateLimits};
 pub use registry::MemoryRegistry;
 
+use crate::driver::Stores;
 use crate::time::Clock;
+
+/// Fresh stores in memory, whose lease deadlines come from `clock`: all that an embedder's
+/// [driver](crate::driver) needs.
+pub fn stores(clock: Arc<dyn Clock>) -> Stores {
+    MemoryStore::new(clock).stores()
+}
 
 /// Runs and journals in memory, with the blobs that appends bring along.
 ///
@@ -47,6 +54,11 @@ impl MemoryStore {
     /// An empty store that puts the blobs of appends into `blobs`.
     pub fn with_blobs(clock: Arc<dyn Clock>, blobs: Arc<MemoryBlobs>) -> Self {
         Self { inner: Arc::new(Inner { clock, blobs, state: Mutex::default() }) }
+    }
+
+    /// This store in every role that the [driver](crate::driver) needs.
+    pub fn stores(&self) -> Stores {
+        Stores { runs: Arc::new(self.clone()), journal: Arc::new(self.clone()), blobs: self.blobs() }
     }
 
     /// Where the blobs of appends are kept.

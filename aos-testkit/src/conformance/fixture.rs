@@ -15,7 +15,8 @@ use aos_core::money::Money;
 use aos_core::payload::Payload;
 use aos_core::random::Seed;
 use aos_core::registry::RegistryStore;
-use aos_core::runs::{Created, Lease, NewRun, RunRecord, RunStore};
+use aos_core::runs::{Created, Lease, Message, NewRun, RunRecord, RunStore};
+use aos_core::time::Timestamp;
 use serde_json::json;
 
 use super::{Backend, BoxFuture, Capability, Roles};
@@ -174,6 +175,17 @@ pub(super) fn finished() -> RunFinished {
         cost: Money::MAX,
         content_hash: Hash::of("content"),
     }
+}
+
+/// Leases a new run and parks it.
+pub(super) async fn park(store: &Runs, id: &str, wake_at: Option<Timestamp>, inbox_seen: u64) {
+    let lease = store.leased(id).await;
+    store.journal.append(append(&lease, 0, &[], Transition::Park { wake_at, inbox_seen })).await.unwrap();
+}
+
+/// A signal with a payload that is hard to keep.
+pub(super) fn signal(name: &str) -> Message {
+    Message::Signal { name: name.into(), payload: nasty() }
 }
 
 /// Does `work` on as many threads at once; gives the results, in the order of the threads.

@@ -258,6 +258,8 @@ macro_rules! conformance_tests {
             creating_another_under_the_same_name_is_refused
             racing_creations_make_one_run
             creating_with_a_claim_leases
+            a_dropped_create_is_whole_or_nothing
+            tenants_are_apart
             oldest_is_claimed_first
             racing_claims_give_each_run_once
             epochs_rise
@@ -268,9 +270,9 @@ macro_rules! conformance_tests {
             a_released_run_is_queued
             releasing_a_stale_lease_is_harmless
             a_parked_run_wakes_by_time
+            a_finished_run_is_never_claimed
             a_parked_run_wakes_by_message
             a_message_that_came_before_parking_wakes
-            a_finished_run_is_never_claimed
             inbox_numbers_have_no_gaps
             racing_messages_get_their_own_numbers
             messages_come_back_as_sent
@@ -284,8 +286,6 @@ macro_rules! conformance_tests {
             lists_filter
             an_unknown_cursor_is_refused
             stats_count
-            a_dropped_create_is_whole_or_nothing
-            tenants_are_apart
         }
     };
     (@suite $suite:ident, $backend:expr, $($clause:ident)*) => {

@@ -1,0 +1,149 @@
+//! Creating runs, and reading them back.
+
+use std::collections::BTreeSet;
+
+use aos_core::event::Fork;
+use aos_core::id::EffectId;
+use aos_core::journal::Transition;
+use aos_core::money::Money;
+use aos_core::random::Seed;
+use aos_core::runs::{Created, NewRun, RunFilter, RunState, StoreError};
+use serde_json::json;
+
+use crate::conformance::fixture::{
+    LONG, Runs, append, finished, nasty, new_run, other_tenant, payload, poll_once, race, run, signal, tenant, worker,
+};
+use crate::conformance::{Backend, Outcome};
+
+/// A run is durable and whole when `create` resolves.
+pub async fn what_was_created_is_read_back(backend: &dyn Backend) -> Outcome {
+    let store = Runs::fresh(backend).await?;
+    assert_eq!(store.runs.get(&tenant(), &run("r")).await.unwrap(), None);
+    let everything = NewRun {
+        input: nasty(),
+        budget: Some(Money::MAX),
+        parent: Some(run("parent")),
+        forked_from: Some(Fork { run: run("origin"), effect: EffectId::new("a[3]/b").unwrap() }),
+        idempotency_key: Some("key \u{0} 👩‍👩‍👧".into()),
+        request_id: Some("request".into()),
+        ..new_run("everything")
+    };
+    let large = NewRun { input: payload(json!("x".repeat(5_000_000))), ..new_run("large") };
+    for new in [new_run("plain"), everything, large] {
+        let Created::New(record, None) = store.runs.create(new.clone(), None).await.unwrap() else { panic!("not new") };
+        assert!(record.new == new && record.state == RunState::Queued && record.rescues == 0);
+        assert!(store.get(new.run.as_str()).await == record);
+    }
+    Ok(())
+}
+
+/// The same idempotency key, or the same run id, with the same request gives the first run.
+pub async fn creating_the_same_again_gives_the_first(backend: &dyn Backend) -> Outcome {
+    let store = Runs::fresh(backend).await?;
+    let first = NewRun { idempotency_key: Some("key".into()), input: nasty(), ..new_run("first") };
+    let Created::New(record, _) = store.runs.create(first.clone(), None).await.unwrap() else { panic!("not new") };
+    let claim = || Some((worker("w"), LONG));
+    let same_key = NewRun { run: run("second"), request_id: Some("other".into()), ..first.clone() };
+    let same_id = NewRun { idempotency_key: None, ..first.clone() };
+    for again in [first, same_key, same_id] {
+        assert_eq!(store.runs.create(again, claim()).await.unwrap(), Created::Existing(record.clone()));
+    }
+    assert_eq!(store.runs.get(&tenant(), &run("second")).await.unwrap(), None);
+    Ok(())
+}
+
+/// The same key or id with another request is `IdempotencyMismatch`.
+pub async fn creating_another_under_the_same_name_is_refused(backend: &dyn Backend) -> Outcome {
+    let store = Runs::fresh(backend).await?;
+    let first = NewRun { idempotency_key: Some("key".into()), ..new_run("first") };
+    store.runs.create(first.clone(), None).await.unwrap();
+    let others = [
+        NewRun { input: nasty(), ..first.clone() },
+        NewRun { seed: Seed::new(2), run: run("second"), ..first.clone() },
+        NewRun { budget: Some(Money::ZERO), idempotency_key: None, ..first },
+    ];
+    for other in others {
+        let error = store.runs.create(other.clone(), None).await.unwrap_err();
+        let StoreError::IdempotencyMismatch { run: existing, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(existing, &run("first"));
+    }
+    Ok(())
+}
+
+/// Of racing creations under one key, one makes the run; the others get it.
+pub async fn racing_creations_make_one_run(backend: &dyn Backend) -> Outcome {
+    let store = Runs::fresh(backend).await?;
+    for round in 0..5 {
+        let results = race(backend, 8, |racer| {
+            let runs = store.runs.clone();
+            let key = Some(format!("key {round}"));
+            let new = NewRun { idempotency_key: key, input: nasty(), ..new_run(&format!("r{round}-{racer}")) };
+            Box::pin(async move { runs.create(new, Some((worker("w"), LONG))).await.unwrap() })
+        });
+        let made = results.iter().filter(|created| matches!(created, Created::New(_, Some(_)))).count();
+        let ids: BTreeSet<_> = results
+            .iter()
+            .map(|created| match created {
+                Created::New(record, _) | Created::Existing(record) => record.new.run.clone(),
+            })
+            .collect();
+        assert_eq!((made, ids.len()), (1, 1), "{results:?}");
+    }
+    let all = store.runs.list(RunFilter { limit: 100, ..RunFilter::default() }).await.unwrap();
+    assert_eq!(all.runs.len(), 5);
+    Ok(())
+}
+
+/// With `claim`, the new run is leased to that worker at once.
+pub async fn creating_with_a_claim_leases(backend: &dyn Backend) -> Outcome {
+    let store = Runs::fresh(backend).await?;
+    let lease = store.leased("r").await;
+    assert_eq!((lease.run.as_str(), lease.worker.as_str()), ("r", "w"));
+    assert_eq!(store.get("r").await.state, RunState::Running);
+    assert!(store.claim_one("other").await.is_none());
+    store.journal.append(append(&lease, 0, &["one"], Transition::Continue)).await.unwrap();
+    Ok(())
+}
+
+/// A dropped `create` future has made the whole run or nothing, and the store goes on working.
+pub async fn a_dropped_create_is_whole_or_nothing(backend: &dyn Backend) -> Outcome {
+    let store = Runs::fresh(backend).await?;
+    for index in 0..20 {
+        let new = NewRun { idempotency_key: Some(format!("key{index}")), ..new_run(&format!("r{index}")) };
+        let future = store.runs.create(new.clone(), None);
+        if index % 2 == 0 {
+            poll_once(future).await;
+        } else {
+            drop(future);
+        }
+        match store.runs.create(new.clone(), None).await.unwrap() {
+            Created::New(record, None) | Created::Existing(record) => assert_eq!(record.new, new),
+            Created::New(..) => panic!("nobody asked for a lease"),
+        }
+    }
+    assert_eq!(store.runs.claim(&worker("w"), 100, LONG).await.unwrap().len(), 20);
+    Ok(())
+}
+
+/// Nothing of one tenant is visible to, or changed by, a call for another.
+pub async fn tenants_are_apart(backend: &dyn Backend) -> Outcome {
+    let store = Runs::fresh(backend).await?;
+    let mine = NewRun { idempotency_key: Some("key".into()), ..new_run("r") };
+    let theirs = NewRun { tenant: other_tenant(), input: nasty(), ..mine.clone() };
+    store.runs.create(mine, None).await.unwrap();
+    assert_eq!(store.runs.get(&other_tenant(), &run("r")).await.unwrap(), None);
+    store.runs.send(&other_tenant(), &run("r"), signal("s")).await.unwrap_err();
+    store.runs.inbox(&other_tenant(), &run("r"), 0).await.unwrap_err();
+    assert_eq!(store.runs.list(RunFilter { tenant: other_tenant(), ..RunFilter::default() }).await.unwrap().runs, []);
+
+    let created = store.runs.create(theirs, None).await.unwrap();
+    assert!(matches!(created, Created::New(..)), "same id, same key, another tenant: {created:?}");
+    store.runs.send(&other_tenant(), &run("r"), signal("s")).await.unwrap();
+    assert_eq!(store.runs.inbox(&tenant(), &run("r"), 0).await.unwrap(), []);
+    let claims = store.runs.claim(&worker("w"), 10, LONG).await.unwrap();
+    let tenants: Vec<_> = claims.iter().map(|claim| claim.lease.tenant.clone()).collect();
+    assert_eq!(tenants, [tenant(), other_tenant()]);
+    store.journal.append(append(&claims[1].lease, 0, &[], Transition::Finish(finished()))).await.unwrap();
+    assert_eq!(store.get("r").await.state, RunState::Running);
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The contract of [`RunStore`](aos_core::runs::RunStore), by what it is about.
+
+mod create;
+mod inbox;
+mod lease;
+mod list;
+
+pub use create::*;
+pub use inbox::*;
+pub use lease::*;
+pub use list::*;
