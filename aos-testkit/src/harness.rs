@@ -63,6 +63,7 @@ pub use ran::Ran;
 pub use tap::Kill;
 
 use crate::executor::{self, Ended};
+use crate::recording::Recording;
 use bell::Bell;
 use gate::{Gated, Gates};
 use tap::Tap;
@@ -217,6 +218,13 @@ impl Harness {
     #[must_use]
     pub fn kill(mut self, kill: Kill) -> Self {
         self.kills.insert(kill);
+        self
+    }
+
+    /// Answers effects as a recorded run's were answered; what was not recorded goes to the skills.
+    #[must_use]
+    pub fn with_recording(mut self, recording: &Arc<Recording>) -> Self {
+        self.skills = Arc::new(recording.skills(Some(Arc::clone(&self.skills)), None));
         self
     }
 

@@ -1,6 +1,7 @@
 //! Golden replays, scripted adapters, determinism checks and conformance suites for AOS.
 
 pub mod conformance;
+pub mod determinism;
 pub mod fault;
 pub mod golden;
 pub mod harness;

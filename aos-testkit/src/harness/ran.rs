@@ -77,8 +77,7 @@ impl Ran {
 
     /// The first failure of an attempt that a [recording](crate::recording) had no result for.
     pub(crate) fn missing_recording(&self) -> Option<Failure> {
-        let find = |hash: &Hash| self.blobs.iter().find(|blob| blob.hash() == *hash).cloned();
-        let entries = verify_chain(&self.lines, &find).ok()?;
+        let entries = verify_chain(&self.lines, &self.finder()).ok()?;
         entries.into_iter().find_map(|entry| match entry.event {
             Event::EffectFailed { failure, .. } | Event::AttemptFailed { failure, .. }
                 if failure.code.as_str() == ERR_NOT_RECORDED =>
@@ -94,8 +93,12 @@ impl Ran {
     /// # Errors
     /// Drift or damage: either is a fault of the workflow, or of AOS.
     pub fn replay(&self) -> Result<Replayed, ReplayError> {
-        let find = |hash: &Hash| self.blobs.iter().find(|blob| blob.hash() == *hash).cloned();
-        replay(Arc::clone(&self.plan), &self.flows, &self.lines, &find)
+        replay(Arc::clone(&self.plan), &self.flows, &self.lines, &self.finder())
+    }
+
+    /// Finds the payloads that the journal refers to by hash.
+    pub fn finder(&self) -> impl Fn(&Hash) -> Option<Payload> + '_ {
+        |hash| self.blobs.iter().find(|blob| blob.hash() == *hash).cloned()
     }
 
     /// The run as a golden file.
