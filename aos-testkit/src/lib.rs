@@ -7,6 +7,7 @@ pub mod golden;
 pub mod harness;
 pub mod history;
 pub mod recording;
+pub mod scenario;
 pub mod script;
 pub mod skills;
 

@@ -84,6 +84,7 @@ pub fn flows() -> Flows {
     flows
 }
 
+#[allow(dead_code, reason = "not every test target that has this file builds plans by hand")]
 /// The plan of the Rust workflow `id`, allowed to call every skill of `contracts`.
 pub fn plan(id: &str, contracts: &[&SkillContract]) -> Arc<Plan> {
     let builder = PlanBuilder::code(id, "1.0.0").expect("a valid id");

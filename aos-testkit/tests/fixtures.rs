@@ -1,0 +1,109 @@
+//! The fixtures, live: they record what their golden files say, in every order, with any number of workers, and
+//! through every crash.
+
+#[path = "support/flows.rs"]
+mod flows;
+#[path = "support/stage.rs"]
+mod stage;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::fs;
+
+use aos_core::skill::CrashClass;
+use aos_testkit::harness::{Kill, Ran};
+use aos_testkit::scenario::{Scenario, check};
+use stage::{fixture, scenarios, stage};
+
+const ORDERS: u64 = 200;
+
+fn blessing() -> bool {
+    env::var_os("AOS_BLESS").is_some_and(|value| value == "1") && env::var_os("CI").is_none()
+}
+
+fn play(name: &str, scenario: &Scenario) -> Ran {
+    scenario.check(&stage()).unwrap_or_else(|why| panic!("{name}: {why}"))
+}
+
+#[test]
+fn every_scenario_comes_as_expected() {
+    check(&fixture("scenarios"), &stage()).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// With `AOS_BLESS=1` this records the golden files; without, it holds them against what the scenarios record.
+#[test]
+fn golden_files_are_what_the_scenarios_record() {
+    for (name, scenario) in scenarios() {
+        let path = fixture(&format!("golden/{name}.jsonl"));
+        let golden = play(&name, &scenario).golden(scenario.story.trim()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        if blessing() {
+            fs::write(&path, golden.to_string()).unwrap();
+        }
+        let recorded = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            recorded == golden.to_string(),
+            "{name} records something else than its golden file has: look at the change, then accept it with\n  \
+             AOS_BLESS=1 cargo test -p aos-testkit --test fixtures -- --exact golden_files_are_what_the_scenarios_record"
+        );
+    }
+}
+
+#[test]
+fn every_order_and_number_of_workers_gives_one_content_hash() {
+    for (name, scenario) in scenarios() {
+        let expected = play(&name, &scenario).content_hash();
+        let plays = |workers: usize, order: u64| {
+            let mut undisturbed = scenario.clone();
+            // Which append a crash hits depends on the order: scenarios with crashes keep theirs.
+            if !scenario.crashes.is_empty() {
+                (undisturbed.crashes, _) = (scenario.crashes.clone(), order);
+            }
+            let order = if scenario.crashes.is_empty() { order } else { 0 };
+            let played = undisturbed.play(&stage()).unwrap();
+            let ran = played.harness.workers(workers).order(order).run().unwrap_or_else(|e| panic!("{name}: {e}"));
+            ran.content_hash()
+        };
+        for order in 0..ORDERS {
+            for workers in [1, 2, 8] {
+                assert_eq!(plays(workers, order), expected, "{name}, order {order}, {workers} workers");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_crash_between_any_two_appends_changes_nothing() {
+    for (name, scenario) in scenarios() {
+        if !scenario.crashes.is_empty() {
+            continue;
+        }
+        let undisturbed = play(&name, &scenario);
+        for kill in (1..=undisturbed.appends).flat_map(|append| [Kill::Before(append), Kill::After(append)]) {
+            let played = scenario.play(&stage()).unwrap();
+            let ledger = played.ledger;
+            let ran = played.harness.workers(2).kill(kill).run().unwrap_or_else(|e| panic!("{name}, {kill:?}: {e}"));
+            // Nobody may know what became of a `once` effect that was under way: then the run says so.
+            let unknown = ran.lines.iter().any(|line| line.as_str().contains("ERR_OUTCOME_UNKNOWN"));
+            if !unknown {
+                assert_eq!(ran.content_hash(), undisturbed.content_hash(), "{name}, {kill:?}");
+                scenario.holds(&ran).unwrap_or_else(|why| panic!("{name}, {kill:?}: {why}"));
+            }
+            assert_eq!(ledger.doubles(), [], "{name}, {kill:?}");
+            calls_keep_their_promises(&ran, &format!("{name}, {kill:?}"));
+            ran.replay().unwrap_or_else(|e| panic!("{name}, {kill:?}: {e}"));
+        }
+    }
+}
+
+fn calls_keep_their_promises(ran: &Ran, what: &str) {
+    let mut keys = BTreeMap::new();
+    let mut once = BTreeSet::new();
+    for call in &ran.calls {
+        let effect = (call.run.clone(), call.effect.clone());
+        let key = keys.entry(effect.clone()).or_insert(&call.idempotency_key);
+        assert_eq!(*key, &call.idempotency_key, "{what}: {effect:?} was called under two keys");
+        if call.crash == CrashClass::Once {
+            assert!(once.insert((effect, call.attempt)), "{what}: {} was called twice", call.effect);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The stage of the fixtures' scenarios, and where the fixtures are.
+
+use std::path::{Path, PathBuf};
+
+use aos_testkit::scenario::{Scenario, Stage, files};
+
+use crate::flows::flows;
+
+/// A file or directory below `fixtures`.
+pub fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
+}
+
+/// Everything that the scenarios name.
+pub fn stage() -> Stage {
+    Stage::new().flows(flows())
+}
+
+/// Every scenario by name.
+pub fn scenarios() -> Vec<(String, Scenario)> {
+    let files = files(&fixture("scenarios"));
+    files.into_iter().map(|file| (name(&file), Scenario::read(&file).unwrap_or_else(|e| panic!("{e}")))).collect()
+}
+
+fn name(file: &Path) -> String {
+    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
