@@ -149,7 +149,7 @@ mod tests {
 
     fn order(threads: usize, seed: u64) -> (Ended, Vec<u64>) {
         let (clock, log) = (VirtualClock::default(), Arc::new(Mutex::new(Vec::new())));
-        let tasks = (0..6u64)
+        let tasks = (0..6_u64)
             .map(|n| -> BoxFuture<'static, ()> {
                 let (clock, log) = (clock.clone(), Arc::clone(&log));
                 Box::pin(async move {

@@ -115,7 +115,7 @@ impl Suite {
     /// # Errors
     /// [`Mismatch`]: the file can't be read, is damaged, or the workflow of today does something else.
     pub fn verify(&self, path: &Path) -> Result<Replayed, Mismatch> {
-        let mismatch = |problem| Mismatch { file: path.to_owned(), problem };
+        let mismatch = |problem| Mismatch { file: path.to_owned(), problem: Box::new(problem) };
         let text = fs::read_to_string(path).map_err(|e| mismatch(Problem::Unreadable(e.to_string())))?;
         self.verify_text(&text).map_err(mismatch)
     }
@@ -176,7 +176,7 @@ impl Suite {
         if self.verify(path).is_ok() {
             return Ok(false);
         }
-        let mismatch = |problem| Mismatch { file: path.to_owned(), problem };
+        let mismatch = |problem| Mismatch { file: path.to_owned(), problem: Box::new(problem) };
         let text = fs::read_to_string(path).map_err(|e| mismatch(Problem::Unreadable(e.to_string())))?;
         let blessed = self.again(&text).map_err(mismatch)?;
         write(path, &blessed.to_string()).map_err(mismatch)?;
@@ -216,7 +216,7 @@ impl Suite {
 /// # Errors
 /// [`Mismatch`]: the run does not replay (a workflow that is not deterministic), or the file can't be written.
 pub fn record(ran: &crate::harness::Ran, path: &Path, note: &str) -> Result<(), Mismatch> {
-    let mismatch = |problem| Mismatch { file: path.to_owned(), problem };
+    let mismatch = |problem| Mismatch { file: path.to_owned(), problem: Box::new(problem) };
     let golden = ran.golden(note).map_err(|e| mismatch(e.into()))?;
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(|e| mismatch(Problem::Unreadable(e.to_string())))?;

@@ -1,5 +1,13 @@
 //! Workflows that are not deterministic, each found by what it does wrong; and one that is.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::iter_over_hash_type,
+    reason = "tests panic, and one does on purpose what the lint is about"
+)]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,8 @@
 //! The fixtures, live: they record what their golden files say, in every order, with any number of workers, and
 //! through every crash.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests panic")]
+
 #[path = "support/flows.rs"]
 mod flows;
 #[path = "support/stage.rs"]

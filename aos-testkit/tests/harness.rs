@@ -1,5 +1,7 @@
 //! The simulation itself: orders, workers, crashes, stalls.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests panic")]
+
 #[path = "support/flows.rs"]
 mod flows;
 

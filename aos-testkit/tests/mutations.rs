@@ -1,5 +1,7 @@
 //! Golden files that were tampered with: every field of every entry, every kind of damage, ten thousand times.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests panic")]
+
 #[path = "support/flows.rs"]
 mod flows;
 

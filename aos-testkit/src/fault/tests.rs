@@ -1,3 +1,5 @@
+//! Faults: reproduced by their seed, before or after the effect, on the clock.
+
 use aos_core::BoxFuture;
 use aos_core::blob::BlobStore;
 use aos_core::canonical::Hash;
@@ -29,7 +31,7 @@ fn faults(seed: u64, rates: Rates) -> (VirtualClock, Arc<Faults>) {
 fn injected(seed: u64) -> Vec<Injected> {
     let (_, faults) = faults(seed, Rates { refused: 20, lost: 20, ..Rates::default() });
     let store = Faulty::new(Arc::new(Counting::default()), &faults);
-    for n in 0..100u8 {
+    for n in 0..100_u8 {
         let _ = pollster::block_on(store.put(&[n]));
         let _ = pollster::block_on(store.get(&Hash::ZERO));
     }

@@ -29,7 +29,7 @@ pub struct Mismatch {
     /// The file.
     pub file: PathBuf,
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 const HEAD: Style = Style::new().bold();
@@ -39,7 +39,7 @@ const ACTUAL: Style = AnsiColor::Red.on_default();
 impl Mismatch {
     /// The drift, when the workflow of today does something else than the recorded one.
     pub fn drift(&self) -> Option<&Drift> {
-        match &self.problem {
+        match &*self.problem {
             Problem::Golden(GoldenError::Replay(ReplayError::Drift(drift))) => Some(drift),
             _ => None,
         }
@@ -48,7 +48,7 @@ impl Mismatch {
     /// Whether running the workflow again can make the file hold. Damage can't be accepted, only undone.
     pub fn can_be_blessed(&self) -> bool {
         matches!(
-            &self.problem,
+            &*self.problem,
             Problem::Golden(
                 GoldenError::Replay(ReplayError::Drift(_)) | GoldenError::Hash { what: "content hash", .. }
             )

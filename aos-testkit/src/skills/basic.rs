@@ -31,7 +31,7 @@ pub fn flaky() -> Result<TypedSkill, Failure> {
         let input = call.input.value();
         let cost = Money::from_cents(input["cost_cents"].as_u64().unwrap_or(0));
         if u64::from(call.attempt) <= input["fail_attempts"].as_u64().unwrap_or(0) {
-            let code = input["code"].as_str().map_or(codes::SKILL_FAILED, |code| Code::custom(code));
+            let code = input["code"].as_str().map_or(codes::SKILL_FAILED, Code::custom);
             let message = format!("attempt {} fails, as it was told to", call.attempt);
             return Err(Failure::new(code, message).retryable(input["final"] != true).cost(cost));
         }
@@ -111,12 +111,19 @@ impl Ledger {
 
 /// A store of values by key, which does one idempotency key's work once.
 #[derive(Clone, Default)]
-pub struct Shelf(Arc<Mutex<(BTreeMap<String, Value>, BTreeSet<String>)>>);
+pub struct Shelf(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    values: BTreeMap<String, Value>,
+    /// Idempotency keys whose work is done.
+    done: BTreeSet<String>,
+}
 
 impl Shelf {
     /// The value under `key`.
     pub fn get(&self, key: &str) -> Option<Value> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.get(key).cloned()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values.get(key).cloned()
     }
 
     /// `store@1.0.0` (idempotent): keeps `value` under `key`; gives `key`, `bytes` and `sha256` of what it keeps.
@@ -138,8 +145,8 @@ impl Shelf {
                 };
                 let value = Payload::new(input["value"].clone())?;
                 let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
-                if shelf.1.insert(call.idempotency_key) {
-                    shelf.0.insert(key.clone(), value.value().clone());
+                if shelf.done.insert(call.idempotency_key) {
+                    shelf.values.insert(key.clone(), value.value().clone());
                 }
                 Ok(Payload::new(json!({"key": key, "bytes": value.len(), "sha256": value.hash()}))?.into())
             }

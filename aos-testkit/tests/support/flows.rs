@@ -1,5 +1,7 @@
 //! Rust workflows of the fixtures.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "test support: what is wrong with a fixture shows at once")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! The stage of the fixtures' scenarios, and where the fixtures are.
 
+#![allow(clippy::panic, reason = "test support: what is wrong with a fixture shows at once")]
+
 use std::path::{Path, PathBuf};
 
 use aos_testkit::scenario::{Scenario, Stage, files};
