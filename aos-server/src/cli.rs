@@ -333,8 +333,38 @@ pub fn command() -> clap::Command {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     #[test]
     fn the_command_line_is_well_formed() {
         super::command().debug_assert();
+    }
+
+    /// `docs/src/command-line.md` holds the help of every command.
+    #[test]
+    fn command_line_page_is_up_to_date() {
+        let mut page = String::from(
+            "# Command line\n\n<!-- Generated: `AOS_BLESS=1 cargo test -p aos-server command_line_page` rewrites it. -->\n",
+        );
+        // Laid out for a page, whatever the terminal that runs the test.
+        let mut command = super::command().term_width(100);
+        command.build();
+        describe(&mut page, command, 1);
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/command-line.md");
+        if std::env::var_os("AOS_BLESS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(found, page, "run AOS_BLESS=1 cargo test -p aos-server command_line_page");
+    }
+
+    fn describe(page: &mut String, mut command: clap::Command, depth: usize) {
+        let name = command.get_bin_name().unwrap_or("aos-server").to_owned();
+        let help = command.render_long_help().to_string();
+        let help: Vec<_> = help.lines().map(str::trim_end).collect();
+        writeln!(page, "\n{} `{name}`\n\n```text\n{}\n```", "#".repeat(depth + 1), help.join("\n").trim_end()).unwrap();
+        for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
+            describe(page, child.clone(), (depth + 1).min(3));
+        }
     }
 }
