@@ -8,9 +8,12 @@ mod adapters;
 mod content;
 mod request;
 mod response;
+mod sample;
+mod stub;
 
 pub use adapter::{LlmAdapter, LlmAnswer, LlmCall};
 pub use adapters::{AdapterStatus, Adapters, STUB, Switches};
 pub use content::{CacheTtl, Content, ImageSource};
 pub use request::{LlmRequest, Message, Role, Tool, ToolChoice};
 pub use response::{LlmResponse, StopReason, Usage};
+pub use stub::StubAdapter;
