@@ -6,7 +6,8 @@ use std::path::Path;
 use aos_core::canonical::Hash;
 use aos_core::flow::Flows;
 use aos_core::replay::golden::{GoldenError, GoldenFile};
-use aos_core::replay::{ReplayError, Replayed};
+use aos_core::replay::{ReplayError, Replayed, chain_hash, verify_chain};
+use aos_core::workflow::Body;
 use aos_core::{Failure, codes};
 use serde::Serialize;
 
@@ -46,6 +47,11 @@ impl Verdict {
             Ok(text) => GoldenFile::parse(&text),
             Err(error) => return Self::bad(file, None, *error.failure),
         };
+        if let Ok(golden) = &golden
+            && golden.header.plan.body == Body::Code
+        {
+            return Self::bad(file, None, code(golden));
+        }
         match golden.and_then(|golden| golden.verify(&Flows::new())) {
             Ok(replayed) => Self::good(file, &replayed),
             Err(error) => {
@@ -105,6 +111,24 @@ impl Verdict {
         let advice = failure.code.info().map(|info| info.action).unwrap_or_default();
         writeln!(out, "  {}", styled(ui::DIM, format!("→ {advice}")))
     }
+}
+
+/// What can be said of a run of Rust code: whether its journal is whole.
+fn code(golden: &GoldenFile) -> Failure {
+    if let Err(error) = verify_chain(&golden.lines, &golden.blob()) {
+        return error.into();
+    }
+    // The last line is followed by none that holds its hash: the header does.
+    let (expected, actual) = (golden.header.chain_hash, chain_hash(&golden.lines));
+    if expected != actual {
+        return GoldenError::Hash { what: "chain hash", expected, actual }.into();
+    }
+    let workflow = &golden.header.plan.workflow;
+    let message = format!(
+        "the journal is whole, but {workflow} is Rust code, and only a program that has this code can replay it: \
+         use golden_tests! of aos-testkit there"
+    );
+    Failure::new(codes::WORKFLOW_NOT_FOUND, message)
 }
 
 /// The exit code for several verdicts: the gravest.
