@@ -239,6 +239,7 @@ codes! {
     SKILL_PANICKED = "ERR_SKILL_PANICKED", Skill, final, Error, 500, "A skill's code panicked.", "Correct the skill; the message has the panic.";
     TIMEOUT = "ERR_TIMEOUT", Limit, retry, Warning, 504, "An effect took longer than its timeout.", "Raise the timeout, or make the effect faster.";
     OUTCOME_UNKNOWN = "ERR_OUTCOME_UNKNOWN", Host, final, Error, 500, "A crash left a `once` effect begun and without a result.", "Find out what happened outside, then decide: on_error, retry by hand, or fail.";
+    RUN_DEAD = "ERR_RUN_DEAD", Host, final, Error, 500, "Workers have died with the run too often.", "Find out why in their logs, then start it anew or fork it.";
     BUDGET_EXCEEDED = "ERR_BUDGET_EXCEEDED", Limit, final, Warning, 402, "An effect would pass the run's budget.", "Raise the budget, or spend less.";
     LIMIT_EXCEEDED = "ERR_LIMIT_EXCEEDED", Limit, final, Warning, 422, "A run reached one of its limits.", "See which in the message; split the work, or raise the limit.";
     CANCELLED = "ERR_CANCELLED", Operator, final, Info, 409, "The run was cancelled.", "Nothing, if that was intended.";

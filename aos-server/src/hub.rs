@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -37,6 +38,7 @@ pub struct Hub {
     watched: Mutex<HashMap<RunId, watch::Sender<Progress>>>,
     due: Mutex<BinaryHeap<Reverse<Timestamp>>>,
     work: Notify,
+    appends: AtomicU64,
 }
 
 impl Hub {
@@ -61,6 +63,11 @@ impl Hub {
         self.work.notified().await;
     }
 
+    /// How many appends this process has made durable: a sign that something moves.
+    pub fn appends(&self) -> u64 {
+        self.appends.load(Ordering::Relaxed)
+    }
+
     /// The earliest time at which a run that was parked here is due.
     pub fn next_due(&self) -> Option<Timestamp> {
         lock(&self.due).peek().map(|Reverse(at)| *at)
@@ -75,6 +82,7 @@ impl Hub {
     }
 
     fn appended(&self, append: &Done) {
+        self.appends.fetch_add(1, Ordering::Relaxed);
         if let Some(sender) = lock(&self.watched).get(&append.run) {
             sender.send_replace(Progress { entries: append.entries, finished: append.finished });
         }

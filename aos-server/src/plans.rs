@@ -1,17 +1,16 @@
 //! Plans that are ready to run: resolved once, hashed once, stored once, their input schema compiled once.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aos_core::Failure;
 use aos_core::canonical::Hash;
 use aos_core::driver::Host;
 use aos_core::payload::Payload;
-use aos_core::skill::schema::{CompiledSchema, SchemaCompiler, check};
+use aos_core::skill::schema::{PlanInput, SchemaCompiler};
 use aos_core::workflow::Plan;
-use aos_core::{Failure, codes};
 
-/// Entries that are kept; beyond that the cache starts anew, which costs time and nothing else.
+/// Plans that are kept; beyond that the cache starts anew, which costs time and nothing else.
 const KEPT: usize = 1_024;
 
 /// A plan with everything that starting a run of it needs.
@@ -20,17 +19,16 @@ pub struct ReadyPlan {
     pub plan: Arc<Plan>,
     /// Its hash, under which the store has it.
     pub hash: Hash,
-    schema: Option<Arc<dyn CompiledSchema>>,
+    input: PlanInput,
 }
 
 impl ReadyPlan {
     /// Checks a run's input.
     ///
     /// # Errors
-    /// [`codes::INVALID_INPUT`] with every mistake.
+    /// [`INVALID_INPUT`](aos_core::codes::INVALID_INPUT) with every mistake.
     pub fn check(&self, input: &Payload) -> Result<(), Failure> {
-        let Some(schema) = &self.schema else { return Ok(()) };
-        check(&**schema, input, codes::INVALID_INPUT, &format_args!("input of {}", self.plan.workflow))
+        self.input.check(input)
     }
 }
 
@@ -49,54 +47,58 @@ pub struct Plans(Arc<Inner>);
 
 struct Inner {
     schemas: Arc<dyn SchemaCompiler>,
-    ready: Mutex<HashMap<PlanKey, Arc<ReadyPlan>>>,
-    /// Rises with every change of the registry.
-    generation: AtomicU64,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    /// The revision of the registry that everything here was resolved against.
+    revision: u64,
+    ready: HashMap<PlanKey, Arc<ReadyPlan>>,
 }
 
 impl Plans {
     /// None yet; `schemas` compiles input schemas.
     pub fn new(schemas: Arc<dyn SchemaCompiler>) -> Self {
-        Self(Arc::new(Inner { schemas, ready: Mutex::default(), generation: AtomicU64::new(0) }))
+        Self(Arc::new(Inner { schemas, cache: Mutex::default() }))
     }
 
-    /// The plan behind `key`; `resolve` finds it when it is not at hand. The store has the plan when this returns.
+    /// The plan behind `key` in revision `revision` of the registry; `resolve` finds it when it is not at hand. The
+    /// store has the plan when this returns.
     ///
     /// # Errors
     /// Those of `resolve`, a bad input schema, or a store that fails.
     pub async fn get(
         &self,
         host: &Host,
+        revision: u64,
         key: PlanKey,
         resolve: impl FnOnce() -> Result<Arc<Plan>, Failure>,
     ) -> Result<Arc<ReadyPlan>, Failure> {
-        if let Some(ready) = self.ready().get(&key) {
+        if let Some(ready) = self.cache(revision).ready.get(&key) {
             return Ok(Arc::clone(ready));
         }
-        let generation = self.0.generation.load(Ordering::Acquire);
         let plan = resolve()?;
-        let schema = plan.input_schema.as_ref().map(|schema| self.0.schemas.compile(schema)).transpose()?;
+        let input = PlanInput::new(&*self.0.schemas, &plan)?;
         let hash = host.keep_plan(&plan).await?;
-        let ready = Arc::new(ReadyPlan { plan, hash, schema });
-        let mut cache = self.ready();
-        // What was resolved before a change of the registry must not outlive it.
-        if self.0.generation.load(Ordering::Acquire) == generation {
-            if cache.len() >= KEPT {
-                cache.clear();
+        let ready = Arc::new(ReadyPlan { plan, hash, input });
+        let mut cache = self.cache(revision);
+        // What was resolved against an older revision is right for the request that asked, and for nobody after it.
+        if cache.revision == revision {
+            if cache.ready.len() >= KEPT {
+                cache.ready.clear();
             }
-            cache.insert(key, Arc::clone(&ready));
+            cache.ready.insert(key, Arc::clone(&ready));
         }
         Ok(ready)
     }
 
-    /// Forgets everything, because the registry has changed.
-    pub fn forget(&self) {
-        self.0.generation.fetch_add(1, Ordering::AcqRel);
-        self.ready().clear();
-    }
-
-    fn ready(&self) -> MutexGuard<'_, HashMap<PlanKey, Arc<ReadyPlan>>> {
-        // Every change is one call, so the map is whole whatever panicked while holding the lock.
-        self.0.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The cache, emptied if the registry has a later revision than it knew.
+    fn cache(&self, revision: u64) -> MutexGuard<'_, Cache> {
+        let mut cache = self.0.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.revision < revision {
+            *cache = Cache { revision, ready: HashMap::new() };
+        }
+        cache
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use aos_core::driver::Host;
 use aos_core::id::TenantId;
 use aos_core::llm::Adapters;
-use aos_core::registry::Registry;
+use aos_core::registry::{Registry, RegistryStore};
+use aos_core::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -27,6 +28,8 @@ pub struct Parts {
     pub host: Host,
     /// Skills and workflows.
     pub registry: Registry,
+    /// Where they are kept.
+    pub registry_store: Arc<dyn RegistryStore>,
     /// Bindings to language models, with the operator's switches.
     pub adapters: Adapters,
     /// Plans that are ready to run.
@@ -41,6 +44,8 @@ pub struct Parts {
     pub findings: SharedFindings,
     /// On whose behalf requests are answered.
     pub tenant: TenantId,
+    /// When the process began.
+    pub started: Timestamp,
     /// Set when the process is about to end: streams come to an end then.
     pub stopping: CancellationToken,
 }

@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::definition;
 use crate::http::problem::{ApiError, ApiResult};
 
 /// The largest body that is read, in bytes.
@@ -83,7 +84,7 @@ impl Text {
     pub fn value(&self) -> Result<Value, Failure> {
         match self.format {
             Format::Json => serde_json::from_str(&self.text).map_err(|e| json_error(&e)),
-            Format::Yaml => Err(Failure::new(codes::INVALID_YAML, "YAML TODO")),
+            Format::Yaml => definition::yaml(&self.text),
         }
     }
 

@@ -1,6 +1,96 @@
 //! The HTTP surface: thin handlers over the state, one file per resource.
+//!
+//! Every route is registered together with its entry in the OpenAPI document, so that there is no route without one.
 
 pub mod body;
+pub mod health;
+pub mod metrics;
 pub mod middleware;
+pub mod openapi;
+pub mod params;
 pub mod problem;
+pub mod registry;
 pub mod request_id;
+pub mod runs;
+pub mod simulate;
+pub mod skills;
+pub mod view;
+pub mod workflows;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::http::openapi::{Document, Routes};
+use crate::state::AppState;
+
+/// The whole API.
+pub fn router(state: AppState) -> Router {
+    let document = Document::default();
+    let about_itself = OpenApiRouter::new().routes(routes!(openapi::openapi)).with_state(document.clone());
+    let (router, openapi) = OpenApiRouter::with_openapi(openapi::frame())
+        .merge(health())
+        .merge(runs())
+        .merge(workflows())
+        .merge(skills_and_registry())
+        .with_state(state.clone())
+        .merge(about_itself)
+        .split_for_parts();
+    document.complete(openapi);
+    router
+        .fallback(middleware::no_route)
+        .method_not_allowed_fallback(middleware::no_method)
+        .layer(from_fn_with_state(state.metrics.clone(), middleware::observe))
+}
+
+fn health() -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(health::health))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::determinism))
+        .routes(routes!(health::adapters))
+        .routes(routes!(health::skills))
+        .routes(routes!(metrics::metrics))
+}
+
+fn runs() -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(runs::read::list_runs, runs::create::create_run))
+        .routes(routes!(runs::read::get_run))
+        .routes(routes!(runs::stream::get_journal))
+        .routes(routes!(runs::stream::follow_run))
+        .routes(routes!(runs::act::cancel_run))
+        .routes(routes!(runs::act::signal_run))
+        .routes(routes!(runs::replay::replay_run))
+        .routes(routes!(runs::fork::fork_run))
+        .routes(routes!(runs::replay::get_golden))
+}
+
+fn workflows() -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(workflows::list_workflows, workflows::register_workflow))
+        .routes(routes!(workflows::definition_schema))
+        .routes(routes!(workflows::get_workflow))
+        .routes(routes!(workflows::input_schema))
+        .routes(routes!(workflows::disable_workflow))
+        .routes(routes!(workflows::enable_workflow))
+        .routes(routes!(workflows::repin_workflow))
+        .routes(routes!(simulate::simulate))
+}
+
+fn skills_and_registry() -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(skills::list_skills))
+        .routes(routes!(skills::get_skill))
+        .routes(routes!(skills::disable_skill))
+        .routes(routes!(skills::enable_skill))
+        .routes(routes!(registry::get_registry))
+        .routes(routes!(registry::export_registry))
+        .routes(routes!(registry::import_registry))
+        .routes(routes!(registry::list_snapshots, registry::take_snapshot))
+        .routes(routes!(registry::get_snapshot))
+        .routes(routes!(registry::rollback_registry))
+        .routes(routes!(registry::audit_registry))
+}

@@ -21,9 +21,9 @@ const MAX_KEY: usize = 255;
 
 /// The query string, read into `T`; mistakes are problem documents.
 #[derive(Clone, Debug)]
-pub struct Query<T>(pub T);
+pub struct Params<T>(pub T);
 
-impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {

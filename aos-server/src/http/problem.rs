@@ -82,6 +82,11 @@ impl ApiError {
         Self::new(codes::INVALID_REQUEST, message)
     }
 
+    /// The status it is answered with.
+    pub const fn http_status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The failure.
     pub fn failure(&self) -> &Failure {
         &self.failure

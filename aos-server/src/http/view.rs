@@ -5,7 +5,7 @@ use aos_core::canonical::Hash;
 use aos_core::event::Fork;
 use aos_core::payload::Payload;
 use aos_core::runs::{RunRecord, RunState};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -124,6 +124,16 @@ pub enum StateName {
     Cancelled,
     /// It killed its workers too often; an operator decides.
     Dead,
+}
+
+/// A registered workflow by name, or a definition to run as it is.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "expected the name of a workflow, or a definition (an object)")]
+pub enum WorkflowChoice {
+    /// `id`, `id@1.2.3` or `id@^1`.
+    Name(String),
+    /// A definition.
+    Definition(serde_json::Map<String, Value>),
 }
 
 /// A page of a list, newest first.

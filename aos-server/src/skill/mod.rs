@@ -6,11 +6,21 @@ use std::sync::Arc;
 
 use aos_core::Failure;
 use aos_core::id::TenantId;
+use aos_core::llm::Adapters;
 use aos_core::registry::Registry;
+use aos_core::skill::Skill;
 use aos_core::skill::schema::JsonSchemas;
 
 use crate::clock;
 use crate::config::Config;
+
+/// Every skill that comes with the server; those that ask a model do so through `adapters`.
+///
+/// # Errors
+/// TLS that can't be set up on this machine.
+pub fn all(config: &Config, _adapters: &Adapters) -> Result<Vec<Arc<dyn Skill>>, Failure> {
+    Ok(vec![Arc::new(http_call::HttpCall::new(config.worker.http_allow.clone())?)])
+}
 
 /// A registry with every skill that comes with the server.
 ///

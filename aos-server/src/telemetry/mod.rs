@@ -2,5 +2,9 @@
 
 pub mod log;
 mod metrics;
+mod model;
+mod observer;
 
 pub use metrics::Metrics;
+pub use model::CountedAdapter;
+pub use observer::Attempts;

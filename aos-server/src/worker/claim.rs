@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock;
 use crate::worker::Worker;
@@ -10,13 +12,23 @@ use crate::worker::Worker;
 /// How long to leave a store alone that answered with an error.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
+/// How long nothing may move in a full worker before it takes on more than its share.
+const STALLED: Duration = Duration::from_secs(2);
+
+/// How many runs a stalled worker takes on at a time.
+const RELIEF: usize = 4;
+
 /// Claims runs whenever there is room, until the worker stops.
 pub(super) async fn keep_claiming(worker: &Worker) {
     let inner = &worker.0;
+    let mut progress = Progress { appends: inner.hub.appends(), since: Instant::now() };
     while !inner.stopping.is_cancelled() {
-        let pause = match claim(worker).await {
-            Ok(()) => until_due(worker),
-            Err(pause) => pause,
+        let pause = match room(worker, &mut progress) {
+            None => inner.settings.poll,
+            Some(room) => match claim(worker, room).await {
+                Ok(()) => until_due(worker),
+                Err(pause) => pause,
+            },
         };
         tokio::select! {
             () = inner.stopping.cancelled() => {}
@@ -26,27 +38,51 @@ pub(super) async fn keep_claiming(worker: &Worker) {
     }
 }
 
-/// Claims as many runs as there is room for; an error gives the pause before the next try.
-async fn claim(worker: &Worker) -> Result<(), Duration> {
+/// Since when nothing has moved.
+struct Progress {
+    appends: u64,
+    since: Instant,
+}
+
+/// Room for more runs, taken before the store is asked: a lease without room would run out unused.
+///
+/// After a crash a worker may be full of parents that wait for children which nobody has claimed. So a full worker in
+/// which nothing moves takes on a few more.
+fn room(worker: &Worker, progress: &mut Progress) -> Option<OwnedSemaphorePermit> {
     let inner = &worker.0;
     let free = inner.slots.available_permits();
-    // Room is taken before the store is asked: a lease without room would run out unused.
-    let Some(mut room) = Arc::clone(&inner.slots).try_acquire_many_owned(permits(free)).ok().filter(|_| free > 0)
-    else {
-        return Ok(());
-    };
+    if let Some(room) = Arc::clone(&inner.slots).try_acquire_many_owned(permits(free)).ok().filter(|_| free > 0) {
+        progress.since = Instant::now();
+        return Some(room);
+    }
+    let appends = inner.hub.appends();
+    if appends != progress.appends {
+        *progress = Progress { appends, since: Instant::now() };
+    }
+    if progress.since.elapsed() < STALLED {
+        return None;
+    }
+    progress.since = Instant::now();
+    let extra = inner.relief.available_permits().min(RELIEF);
+    Arc::clone(&inner.relief).try_acquire_many_owned(permits(extra)).ok().filter(|_| extra > 0)
+}
+
+/// Claims as many runs as there is room for; an error gives the pause before the next try.
+async fn claim(worker: &Worker, mut room: OwnedSemaphorePermit) -> Result<(), Duration> {
+    let inner = &worker.0;
+    let max = room.num_permits();
     // What arrives from here on sets the mark again.
     inner.behind.store(false, Ordering::Release);
     inner.hub.take_due(clock::now());
-    let settings = &inner.settings;
-    let claims = match inner.runs.claim(&settings.id, free, settings.lease).await {
+    let claims = match inner.stores.runs.claim(&inner.settings.id, max, inner.settings.lease).await {
         Ok(claims) => claims,
         Err(error) => {
+            inner.behind.store(true, Ordering::Release);
             tracing::error!(error = &error as &dyn std::error::Error, "claiming runs failed");
             return Err(AFTER_ERROR);
         }
     };
-    if claims.len() >= free {
+    if claims.len() >= max {
         inner.behind.store(true, Ordering::Release);
     }
     for claim in claims {
@@ -58,7 +94,9 @@ async fn claim(worker: &Worker) -> Result<(), Duration> {
             Some(permit) => worker.start(claim, permit),
             // The store gave more than was asked for.
             None => {
-                let _ = inner.runs.release(&claim.lease).await;
+                if let Err(error) = inner.stores.runs.release(&claim.lease).await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "giving the run back failed");
+                }
             }
         }
     }

@@ -1,8 +1,68 @@
-//! Keeping leases, and giving them back.
+//! The leases this process holds: kept, and given back.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aos_core::id::{RunId, TenantId};
 use aos_core::runs::Lease;
+use tokio_util::sync::CancellationToken;
 
-use crate::worker::{Worker, lock};
+use crate::worker::Worker;
+
+/// The leases in hand: those of claimed runs, and those of child runs that their parents' tasks drive. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Leases(Arc<Mutex<HashMap<(TenantId, RunId), Held>>>);
+
+struct Held {
+    lease: Lease,
+    let_go: CancellationToken,
+}
+
+impl Leases {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a lease into the hand; the token is cancelled when it has to be let go of.
+    pub fn take(&self, lease: &Lease) -> CancellationToken {
+        let let_go = CancellationToken::new();
+        self.lock().insert(key(lease), Held { lease: lease.clone(), let_go: let_go.clone() });
+        let_go
+    }
+
+    /// Forgets a lease. One that was taken anew since, under a later epoch, stays.
+    pub fn forget(&self, lease: &Lease) {
+        let mut held = self.lock();
+        if held.get(&key(lease)).is_some_and(|held| held.lease.epoch == lease.epoch) {
+            held.remove(&key(lease));
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn all(&self) -> Vec<Lease> {
+        self.lock().values().map(|held| held.lease.clone()).collect()
+    }
+
+    fn let_go(&self, lost: &Lease) {
+        if let Some(held) = self.lock().get(&key(lost)).filter(|held| held.lease.epoch == lost.epoch) {
+            held.let_go.cancel();
+        }
+    }
+
+    /// The map stays consistent whatever panicked while holding the lock: every change is one call.
+    fn lock(&self) -> MutexGuard<'_, HashMap<(TenantId, RunId), Held>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(lease: &Lease) -> (TenantId, RunId) {
+    (lease.tenant.clone(), lease.run.clone())
+}
 
 /// Prolongs every lease in hand, all in one call, until the worker has stopped.
 pub(super) async fn keep(worker: Worker) {
@@ -14,13 +74,12 @@ pub(super) async fn keep(worker: Worker) {
             () = inner.stopped.cancelled() => return,
             _ = beat.tick() => {}
         }
-        let leases = in_hand(&worker);
-        inner.metrics.workers(1, leases.len() as u64);
+        let leases = inner.leases.all();
         if leases.is_empty() {
             continue;
         }
-        match inner.runs.heartbeat(&leases, inner.settings.lease).await {
-            Ok(lost) => lost.iter().for_each(|lease| let_go(&worker, lease)),
+        match inner.stores.runs.heartbeat(&leases, inner.settings.lease).await {
+            Ok(lost) => lost.iter().for_each(|lease| inner.leases.let_go(lease)),
             // Writes are fenced, so a lease that runs out meanwhile does no harm.
             Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "prolonging leases failed"),
         }
@@ -29,28 +88,15 @@ pub(super) async fn keep(worker: Worker) {
 
 /// Abandons what is still in hand, so that another worker can go on at once.
 pub(super) async fn release_all(worker: &Worker) {
-    let leases = in_hand(worker);
+    let leases = worker.0.leases.all();
     tracing::warn!(runs = leases.len(), "giving back runs that did not end in time");
     for lease in &leases {
-        let_go(worker, lease);
+        worker.0.leases.let_go(lease);
     }
     worker.0.tasks.wait().await;
     for lease in &leases {
-        if let Err(error) = worker.0.runs.release(lease).await {
+        if let Err(error) = worker.0.stores.runs.release(lease).await {
             tracing::warn!(run = %lease.run, error = &error as &dyn std::error::Error, "giving the run back failed");
         }
-    }
-}
-
-fn in_hand(worker: &Worker) -> Vec<Lease> {
-    lock(&worker.0.held).values().map(|held| held.lease.clone()).collect()
-}
-
-/// A lease that this worker has claimed anew since is not let go of.
-fn let_go(worker: &Worker, lost: &Lease) {
-    if let Some(held) = lock(&worker.0.held).get(&(lost.tenant.clone(), lost.run.clone()))
-        && held.lease.epoch == lost.epoch
-    {
-        held.let_go.cancel();
     }
 }

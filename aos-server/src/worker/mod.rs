@@ -7,21 +7,24 @@
 mod advance;
 mod claim;
 mod lease;
+
+
 pub mod verify;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aos_core::BoxFuture;
 use aos_core::Failure;
-use aos_core::driver::{Driven, Host, drive};
-use aos_core::id::{RunId, TenantId, WorkerId};
-use aos_core::runs::{Claim, Lease, RunStore};
+use aos_core::driver::{Driven, Host, Stores, drive};
+use aos_core::id::WorkerId;
+use aos_core::runs::Claim;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+pub use lease::Leases;
 
 use crate::hub::Hub;
 use crate::telemetry::Metrics;
@@ -37,6 +40,9 @@ impl Drive for Host {
         Box::pin(drive(self, claim))
     }
 }
+
+/// Room beyond the slots that even a small worker has.
+const MIN_RELIEF: usize = 32;
 
 /// How a worker works.
 #[derive(Clone, Debug)]
@@ -73,22 +79,18 @@ pub struct Worker(Arc<Inner>);
 struct Inner {
     settings: WorkerSettings,
     driver: Arc<dyn Drive>,
-    runs: Arc<dyn RunStore>,
+    stores: Stores,
+    leases: Leases,
     hub: Arc<Hub>,
     metrics: Metrics,
     slots: Arc<Semaphore>,
-    /// Leases this worker holds, each with what makes its task let go.
-    held: Mutex<HashMap<(TenantId, RunId), Held>>,
+    /// Room beyond the slots, for when the runs in them wait for each other.
+    relief: Arc<Semaphore>,
     /// Whether there may be claimable runs beyond those this worker has room for.
     behind: AtomicBool,
     stopping: CancellationToken,
     stopped: CancellationToken,
     tasks: TaskTracker,
-}
-
-struct Held {
-    lease: Lease,
-    let_go: CancellationToken,
 }
 
 /// Room for one more run.
@@ -100,7 +102,7 @@ pub struct Slot {
 impl Slot {
     /// What to create a run with so that it is leased to this worker.
     pub fn claim(&self) -> (WorkerId, Duration) {
-        (self.worker.0.settings.id.clone(), self.worker.0.settings.lease)
+        self.worker.lease_terms()
     }
 
     /// Begins to advance a run that is leased to this worker.
@@ -114,19 +116,22 @@ impl Worker {
     pub fn new(
         settings: WorkerSettings,
         driver: Arc<dyn Drive>,
-        runs: Arc<dyn RunStore>,
+        stores: Stores,
+        leases: Leases,
         hub: Arc<Hub>,
         metrics: Metrics,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(settings.concurrency));
+        let relief = Arc::new(Semaphore::new(settings.concurrency + MIN_RELIEF));
         Self(Arc::new(Inner {
             settings,
             driver,
-            runs,
+            stores,
+            leases,
             hub,
             metrics,
             slots,
-            held: Mutex::default(),
+            relief,
             behind: AtomicBool::new(false),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
@@ -145,6 +150,11 @@ impl Worker {
         Some(Slot { worker: self.clone(), permit })
     }
 
+    /// The holder and length of this worker's leases.
+    pub fn lease_terms(&self) -> (WorkerId, Duration) {
+        (self.0.settings.id.clone(), self.0.settings.lease)
+    }
+
     /// Says that there is a run to claim.
     pub fn arrived(&self) {
         self.0.behind.store(true, Ordering::Release);
@@ -157,7 +167,7 @@ impl Worker {
         let heartbeats = tokio::spawn(lease::keep(self.clone()));
         claim::keep_claiming(self).await;
         inner.tasks.close();
-        let in_hand = lock(&inner.held).len();
+        let in_hand = inner.leases.count();
         if in_hand > 0 {
             tracing::info!(runs = in_hand, grace_s = inner.settings.grace.as_secs(), "waiting for runs in hand");
         }
@@ -181,16 +191,11 @@ impl Worker {
 
     /// How many runs it advances right now.
     pub fn in_hand(&self) -> usize {
-        lock(&self.0.held).len()
+        self.0.leases.count()
     }
 
     /// Its name.
     pub fn id(&self) -> &WorkerId {
         &self.0.settings.id
     }
-}
-
-/// The map stays consistent whatever panicked while holding the lock: every change is one call.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

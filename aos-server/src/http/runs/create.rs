@@ -1,38 +1,40 @@
 //! Creating runs.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
+use aos_core::canonical::CanonicalError::{NumberOutOfRange, TooDeep};
+use aos_core::canonical::MAX_SAFE_INTEGER;
 use aos_core::id::RunId;
 use aos_core::money::Money;
 use aos_core::payload::Payload;
 use aos_core::random::Seed;
 use aos_core::runs::{Claim, Created, NewRun, RunRecord};
+use aos_core::{Failure, codes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::Json;
 use serde::Deserialize;
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::http::body::Doc;
-use crate::http::params::{Query, idempotency_key, wait};
+use crate::http::params::{Params, clip, idempotency_key, wait};
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::http::request_id::RequestId;
 use crate::http::runs::wait::for_end;
-use crate::http::view::RunView;
+use crate::http::view::{RunView, WorkflowChoice};
 use crate::http::workflows::ready;
 use crate::plans::ReadyPlan;
 use crate::state::{AppState, durable};
+use crate::worker::Slot;
 
 /// What a run is made of.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRunBody {
     /// A registered workflow (`id`, `id@1.2.3`, `id@^1`), or a whole definition to run as it is.
-    #[schema(value_type = WorkflowChoice)]
-    pub workflow: Value,
+    pub workflow: WorkflowChoice,
     /// The input; `{}` when it is left out. Checked against the workflow's input schema.
     #[serde(default = "empty_object")]
     #[schema(value_type = Value)]
@@ -46,19 +48,8 @@ pub struct NewRunBody {
     pub budget: Option<String>,
 }
 
-/// A registered workflow by name, or a definition.
-#[derive(Clone, Debug, ToSchema)]
-#[schema(untagged)]
-#[allow(dead_code, reason = "describes the choice in the OpenAPI document")]
-pub enum WorkflowChoice {
-    /// `id`, `id@1.2.3` or `id@^1`.
-    Name(String),
-    /// A definition.
-    Definition(serde_json::Map<String, Value>),
-}
-
 /// How to answer a creation.
-#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct CreateQuery {
@@ -90,7 +81,7 @@ pub struct CreateQuery {
 )]
 pub async fn create_run(
     State(state): State<AppState>,
-    Query(query): Query<CreateQuery>,
+    Params(query): Params<CreateQuery>,
     headers: HeaderMap,
     request_id: RequestId,
     Doc(body): Doc<NewRunBody>,
@@ -130,7 +121,7 @@ pub async fn create_run(
 /// Makes the run durable and begins it here if there is room.
 async fn accept(state: AppState, new: NewRun) -> ApiResult<(RunRecord, bool)> {
     let slot = state.worker.slot();
-    let claim = slot.as_ref().map(super::super::super::worker::Slot::claim);
+    let claim = slot.as_ref().map(Slot::claim);
     match state.host.stores.runs.create(new, claim).await? {
         Created::New(record, Some(lease)) => {
             if let Some(slot) = slot {
@@ -165,34 +156,33 @@ fn answer(record: RunRecord, is_new: bool, waited: bool) -> Response {
 }
 
 /// A new run's id, a UUIDv7.
-pub(super) fn new_id() -> ApiResult<RunId> {
-    RunId::new(uuid::Uuid::now_v7().to_string()).map_err(|e| ApiError::new(aos_core::codes::INTERNAL, e.to_string()))
+pub(in crate::http) fn new_id() -> ApiResult<RunId> {
+    RunId::new(uuid::Uuid::now_v7().to_string()).map_err(|e| ApiError::new(codes::INTERNAL, e.to_string()))
 }
 
 /// A value of the body as a payload; a mistake names its place within the body.
-pub(super) fn payload_at(value: Value, place: &str) -> ApiResult<Payload> {
-    use aos_core::canonical::CanonicalError::{NumberOutOfRange, TooDeep};
+pub(in crate::http) fn payload_at(value: Value, place: &str) -> ApiResult<Payload> {
     Payload::new(value).map_err(|error| {
         let error = match error {
             NumberOutOfRange { path, number } => NumberOutOfRange { path: format!("{place}{path}"), number },
             TooDeep { path } => TooDeep { path: format!("{place}{path}") },
         };
-        aos_core::Failure::from(error).into()
+        Failure::from(error).into()
     })
 }
 
 fn seed(seed: u64) -> ApiResult<Seed> {
-    if seed > aos_core::canonical::MAX_SAFE_INTEGER {
+    if seed > MAX_SAFE_INTEGER {
         let message = format!("the seed {seed} at \"/seed\" is beyond 2^53 - 1: choose a smaller one");
-        return Err(ApiError::new(aos_core::codes::NUMBER_OUT_OF_RANGE, message));
+        return Err(ApiError::new(codes::NUMBER_OUT_OF_RANGE, message));
     }
     Ok(Seed::new(seed))
 }
 
-fn budget(text: Option<&str>, ready: &Arc<ReadyPlan>) -> ApiResult<Option<Money>> {
+fn budget(text: Option<&str>, ready: &ReadyPlan) -> ApiResult<Option<Money>> {
     let Some(text) = text else { return Ok(ready.plan.budget) };
     Money::from_str(text).map(Some).map_err(|e| {
-        ApiError::invalid(format!("\"budget\" is {:?}: {e}; for example \"0.50\"", super::super::params::clip(text)))
+        ApiError::invalid(format!("\"budget\" is {:?}: {e}; for example \"0.50\"", clip(text)))
     })
 }
 

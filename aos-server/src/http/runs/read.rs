@@ -6,9 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Deserialize;
-use utoipa::IntoParams;
 
-use crate::http::params::{PathOf, Query, clip, run_id, wait};
+use crate::http::params::{PathOf, Params, clip, run_id, wait};
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::http::runs::find;
 use crate::http::runs::wait::for_end;
@@ -19,7 +18,7 @@ use crate::state::AppState;
 const MAX_LIMIT: usize = 200;
 
 /// Which runs to list.
-#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListQuery {
@@ -37,7 +36,7 @@ pub struct ListQuery {
 }
 
 /// How to look at a run.
-#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct GetQuery {
@@ -52,7 +51,7 @@ pub struct GetQuery {
     params(ListQuery),
     responses((status = 200, body = RunList, description = "One page"))
 )]
-pub async fn list_runs(State(state): State<AppState>, Query(query): Query<ListQuery>) -> ApiResult<Json<RunList>> {
+pub async fn list_runs(State(state): State<AppState>, Params(query): Params<ListQuery>) -> ApiResult<Json<RunList>> {
     let filter = filter(&state, query)?;
     let page = state.host.stores.runs.list(filter).await?;
     Ok(Json(RunList { runs: page.runs.into_iter().map(RunView::from).collect(), next: page.next }))
@@ -71,7 +70,7 @@ pub async fn list_runs(State(state): State<AppState>, Query(query): Query<ListQu
 pub async fn get_run(
     State(state): State<AppState>,
     PathOf(id): PathOf<String>,
-    Query(query): Query<GetQuery>,
+    Params(query): Params<GetQuery>,
     headers: HeaderMap,
 ) -> ApiResult<Json<RunView>> {
     let run = run_id(&id)?;

@@ -1,0 +1,291 @@
+//! The server put together: from its parts to a process that answers, works, and ends in order.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aos_core::driver::{Host, Stores};
+use aos_core::flow::Flows;
+use aos_core::id::{TenantId, WorkerId};
+use aos_core::llm::{Adapters, LlmAdapter, STUB, StubAdapter, Switches};
+use aos_core::registry::{Registry, RegistryStore};
+use aos_core::skill::Skill;
+use aos_core::skill::schema::JsonSchemas;
+use aos_core::time::Clock;
+use aos_core::workflow::Plan;
+use aos_core::{Failure, codes};
+use axum::Router;
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::sqlite::SqliteStores;
+use crate::clock::{self, SystemClock};
+use crate::config::{Config, Database};
+use crate::http;
+use crate::hub::{HeardJournal, Hub};
+use crate::plans::Plans;
+use crate::skill;
+use crate::state::{AppState, Parts};
+use crate::telemetry::{Attempts, CountedAdapter, Metrics};
+use crate::worker::verify::{Verification, verification};
+use crate::worker::{Leases, Worker, WorkerSettings};
+
+/// A run that would wait longer than this gives its worker back.
+const PARK_AFTER: Duration = Duration::from_secs(1);
+
+/// How long open requests may take once the process is about to end.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
+/// How long to leave a store alone that failed to tell about the registry.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// What a server is made of.
+pub struct Ingredients {
+    /// Runs, journals and blobs.
+    pub stores: Stores,
+    /// Where skills and workflows are kept.
+    pub registry_store: Arc<dyn RegistryStore>,
+    /// Skills that this server executes.
+    pub skills: Vec<Arc<dyn Skill>>,
+    /// Rust workflows, with the plan of each.
+    pub flows: (Flows, Vec<Arc<Plan>>),
+    /// Bindings to language models.
+    pub adapters: Adapters,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// How the worker works.
+    pub worker: WorkerSettings,
+    /// What is counted; share it with the adapters.
+    pub metrics: Metrics,
+    /// Whether inputs and outputs of skills are logged.
+    pub log_skill_params: bool,
+}
+
+/// A server that answers nobody and does nothing yet.
+pub struct Server {
+    state: AppState,
+    verification: Verification,
+}
+
+impl Server {
+    /// Puts a server together: reads the registry, and registers the skills and Rust workflows it brings.
+    ///
+    /// # Errors
+    /// A store that fails, or a skill that is registered with another contract under the same version.
+    pub async fn new(ingredients: Ingredients) -> Result<Self, Failure> {
+        let Ingredients { stores, registry_store, skills, flows, adapters, clock, worker, metrics, log_skill_params } =
+            ingredients;
+        let registry = Registry::build(TenantId::default(), Arc::new(JsonSchemas::new()));
+        registry.refresh(&*registry_store).await?;
+        register(&registry, &*registry_store, &skills, &flows.1).await?;
+        let (hub, leases) = (Hub::new(), Leases::new());
+        let (verifier, verification, findings) = verification(metrics.clone());
+        let journal = HeardJournal::new(stores.journal, Arc::clone(&hub), verifier, metrics.clone());
+        let stores = Stores { journal: Arc::new(journal), ..stores };
+        let source = Arc::new(registry.clone());
+        let mut host = Host::new(stores.clone(), source, flows.0, Arc::clone(&clock), worker.id.clone());
+        host.observer = Arc::new(Attempts::new(metrics.clone(), leases.clone(), log_skill_params));
+        host.lease = worker.lease;
+        host.park_after = Some(PARK_AFTER);
+        let driver = Arc::new(host.clone());
+        let worker = Worker::new(worker, driver, stores, leases, Arc::clone(&hub), metrics.clone());
+        let state = AppState::new(Parts {
+            host,
+            registry,
+            registry_store,
+            adapters,
+            plans: Plans::new(Arc::new(JsonSchemas::new())),
+            worker,
+            hub,
+            metrics,
+            findings,
+            tenant: TenantId::default(),
+            started: clock::now(),
+            stopping: CancellationToken::new(),
+        });
+        Ok(Self { state, verification })
+    }
+
+    /// The server that settings describe, on its SQLite file; gives the stores too, to be closed at the end.
+    ///
+    /// # Errors
+    /// As [`Server::new`]; a file that can't be opened; TLS that can't be set up.
+    pub async fn from_config(config: &Config) -> Result<(Self, SqliteStores), Failure> {
+        let Database::Sqlite(path) = &config.database;
+        let sqlite = SqliteStores::open(path).await?;
+        let metrics = Metrics::new()?;
+        let adapters = adapters(config, &metrics);
+        let id = format!("{}-{}", std::process::id(), uuid::Uuid::now_v7().simple());
+        let id = WorkerId::new(id).map_err(|e| Failure::new(codes::INTERNAL, e.to_string()))?;
+        let server = Self::new(Ingredients {
+            stores: sqlite.stores(),
+            registry_store: sqlite.registry(),
+            skills: skill::all(config, &adapters)?,
+            flows: (Flows::new(), Vec::new()),
+            adapters,
+            clock: Arc::new(SystemClock),
+            worker: WorkerSettings::new(id, config.worker.concurrency),
+            metrics,
+            log_skill_params: config.log.skill_params,
+        })
+        .await?;
+        Ok((server, sqlite))
+    }
+
+    /// What the handlers share.
+    pub fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// The API, without a socket.
+    pub fn router(&self) -> Router {
+        http::router(self.state.clone())
+    }
+
+    /// Begins to work: claims and advances runs, replays ended ones, follows the registry.
+    pub fn start(self) -> Running {
+        let Self { state, verification } = self;
+        let done = CancellationToken::new();
+        let worker = tokio::spawn({
+            let worker = state.worker.clone();
+            async move { worker.run().await }
+        });
+        let background = vec![
+            tokio::spawn(verification.run(state.host.clone(), done.clone())),
+            tokio::spawn(follow_registry(state.clone(), done.clone())),
+        ];
+        Running { state, worker, background, done }
+    }
+}
+
+/// A server at work.
+pub struct Running {
+    state: AppState,
+    worker: JoinHandle<()>,
+    background: Vec<JoinHandle<()>>,
+    done: CancellationToken,
+}
+
+impl Running {
+    /// What the handlers share.
+    pub fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// Answers requests on `listener` until `shutdown` resolves, and then ends in order: the server is no longer
+    /// ready and claims nothing more, runs in hand come to an end or are given back, open requests are answered, ended
+    /// runs are replayed.
+    ///
+    /// # Errors
+    /// A socket that fails.
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+        let router = http::router(self.state.clone());
+        let stopping = self.state.stopping.clone();
+        let listener = listener.tap_io(|stream| {
+            // Answers are small and wait for nothing; without it they would wait for each other.
+            let _ = stream.set_nodelay(true);
+        });
+        let serving = axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned());
+        let mut serving = tokio::spawn(serving.into_future());
+        let ended = tokio::select! {
+            () = shutdown => None,
+            ended = &mut serving => Some(ended),
+        };
+        tracing::info!("stopping: finishing runs in hand");
+        self.stop().await;
+        let ended = match ended {
+            Some(ended) => ended,
+            None => match tokio::time::timeout(LAST_REQUESTS, &mut serving).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    tracing::warn!("open requests are broken off");
+                    serving.abort();
+                    return Ok(());
+                }
+            },
+        };
+        let failed = |why: String| Failure::new(codes::INTERNAL, format!("serving HTTP failed: {why}"));
+        ended.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))
+    }
+
+    /// Ends the work in order; requests that wait for something are answered with what there is.
+    pub async fn stop(self) {
+        self.state.worker.stop();
+        if self.worker.await.is_err() {
+            tracing::error!("the worker panicked");
+        }
+        self.state.stopping.cancel();
+        self.done.cancel();
+        for task in self.background {
+            if task.await.is_err() {
+                tracing::error!("a background task panicked");
+            }
+        }
+    }
+}
+
+/// Runs the server that settings describe until `shutdown` resolves. `listening` is told once requests are answered.
+///
+/// # Errors
+/// As [`Server::from_config`]; an address that can't be listened on.
+pub async fn serve(
+    config: &Config,
+    listening: impl FnOnce(SocketAddr, &AppState),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let address = config.listen.address();
+    let taken = |e: std::io::Error| {
+        Failure::new(codes::INVALID_SETTING, format!("HOST and PORT are {address}: can't listen there: {e}"))
+    };
+    // Before anything else: a second server on the same port should say so and touch nothing.
+    let listener = TcpListener::bind(address).await.map_err(taken)?;
+    let (server, sqlite) = Server::from_config(config).await?;
+    let running = server.start();
+    listening(listener.local_addr().map_err(taken)?, running.state());
+    let served = running.serve(listener, shutdown).await;
+    sqlite.close().await;
+    served
+}
+
+/// The adapters that settings describe.
+fn adapters(config: &Config, metrics: &Metrics) -> Adapters {
+    let switches = Arc::new(Switches::default());
+    switches.set_disable_live_adapters(config.switches.disable_live);
+    switches.set_force_stub_adapter(config.switches.force_stub);
+    let stub: Arc<dyn LlmAdapter> = Arc::new(StubAdapter);
+    let stub = Arc::new(CountedAdapter::new(stub, metrics.clone()));
+    Adapters::new(switches).with(stub).expect_live("claude").default_adapter(STUB)
+}
+
+async fn register(
+    registry: &Registry,
+    store: &dyn RegistryStore,
+    skills: &[Arc<dyn Skill>],
+    plans: &[Arc<Plan>],
+) -> Result<(), Failure> {
+    let now = clock::now();
+    for skill in skills {
+        registry.commit(store, |registry| registry.register(Arc::clone(skill), now)).await?;
+    }
+    for plan in plans {
+        let code = serde_json::Value::Null;
+        registry.commit(store, |registry| registry.register_plan(code.clone(), Arc::clone(plan), now)).await?;
+    }
+    Ok(())
+}
+
+/// Takes over what other processes, or an operator in the database, change in the registry.
+async fn follow_registry(state: AppState, done: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = done.cancelled() => return,
+            result = state.registry.next_refresh(&*state.registry_store) => if let Err(failure) = result {
+                tracing::error!(code = %failure.code, error = failure.message, "the registry could not be refreshed");
+                tokio::time::sleep(AFTER_ERROR).await;
+            },
+        }
+    }
+}
