@@ -181,9 +181,7 @@ pub async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
         let filter = RunFilter { tenant: state.tenant.clone(), limit: 1, ..RunFilter::default() };
         state.host.stores.runs.list(filter).await.map(drop).map_err(Failure::from)
     });
-    let registry = check(async {
-        state.registry_store.load(&state.tenant).await.map(drop).map_err(Failure::from)
-    });
+    let registry = check(async { state.registry_store.load(&state.tenant).await.map(drop).map_err(Failure::from) });
     let (database, registry) = tokio::join!(database, registry);
     let accepts = state.worker.accepts();
     let worker = Check { ok: accepts, ms: 0.0, error: (!accepts).then(|| "the worker is stopping".into()) };

@@ -76,7 +76,8 @@ fn add_problem(operation: &mut Operation) {
         if let RefOr::T(response) = response
             && let Some(body) = response.content.shift_remove("application/json")
         {
-            let is_problem = serde_json::to_value(&body).is_ok_and(|b| b["schema"]["$ref"] == "#/components/schemas/Problem");
+            let is_problem =
+                serde_json::to_value(&body).is_ok_and(|b| b["schema"]["$ref"] == "#/components/schemas/Problem");
             let content_type = if is_problem { "application/problem+json" } else { "application/json" };
             response.content.insert(content_type.into(), body);
         }
@@ -94,7 +95,8 @@ fn error_codes() -> utoipa::openapi::schema::Schema {
     description.push_str("| code | status | meaning | what to do |\n|---|---|---|---|\n");
     for info in codes::ALL {
         // Writing into a string has no way to fail.
-        let _ = writeln!(description, "| `{}` | {} | {} | {} |", info.code, info.http_status, info.meaning, info.action);
+        let _ =
+            writeln!(description, "| `{}` | {} | {} | {} |", info.code, info.http_status, info.meaning, info.action);
     }
     ObjectBuilder::new()
         .schema_type(SchemaType::new(Type::String))

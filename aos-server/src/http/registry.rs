@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::clock;
 use crate::http::body::{Doc, Format, Text};
-use crate::http::params::{PathOf, Params, clip};
+use crate::http::params::{Params, PathOf, clip};
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::state::{AppState, durable};
 

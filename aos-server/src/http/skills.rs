@@ -139,7 +139,10 @@ pub async fn disable_skill(
         (status = 404, body = Problem, description = "There is no such version"),
     )
 )]
-pub async fn enable_skill(State(state): State<AppState>, PathOf(name): PathOf<String>) -> ApiResult<Json<SkillSummary>> {
+pub async fn enable_skill(
+    State(state): State<AppState>,
+    PathOf(name): PathOf<String>,
+) -> ApiResult<Json<SkillSummary>> {
     let version: SkillVersion = name.parse()?;
     exact(&state, &version)?;
     let subject = Subject::Skill(version.clone());

@@ -60,7 +60,9 @@ impl Worker {
             Ok(Ok(Driven::Finished(finished))) => self.ended(&record, &finished),
             Ok(Ok(Driven::Parked)) => tracing::debug!("the run waits"),
             Ok(Ok(Driven::LeaseLost)) => tracing::warn!("the run is another worker's now"),
-            Ok(Err(failure)) if failure.retryable || failure.code == codes::FENCED => self.give_back(&lease, failure).await,
+            Ok(Err(failure)) if failure.retryable || failure.code == codes::FENCED => {
+                self.give_back(&lease, failure).await
+            }
             // Another worker may have the code that fits. The lease runs out, which counts as a rescue, so that a run
             // which nobody can advance ends as dead.
             Ok(Err(failure)) if is_about_code(&failure) => {

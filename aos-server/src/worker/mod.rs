@@ -8,7 +8,6 @@ mod advance;
 mod claim;
 mod lease;
 
-
 pub mod verify;
 
 use std::sync::Arc;

@@ -10,10 +10,10 @@ use aos_core::payload::Payload;
 use aos_core::random::Seed;
 use aos_core::runs::{Claim, Created, NewRun, RunRecord};
 use aos_core::{Failure, codes};
+use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -181,9 +181,9 @@ fn seed(seed: u64) -> ApiResult<Seed> {
 
 fn budget(text: Option<&str>, ready: &ReadyPlan) -> ApiResult<Option<Money>> {
     let Some(text) = text else { return Ok(ready.plan.budget) };
-    Money::from_str(text).map(Some).map_err(|e| {
-        ApiError::invalid(format!("\"budget\" is {:?}: {e}; for example \"0.50\"", clip(text)))
-    })
+    Money::from_str(text)
+        .map(Some)
+        .map_err(|e| ApiError::invalid(format!("\"budget\" is {:?}: {e}; for example \"0.50\"", clip(text))))
 }
 
 fn empty_object() -> Value {

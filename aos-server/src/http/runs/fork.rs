@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use crate::history::History;
 use crate::http::body::Doc;
-use crate::http::params::{PathOf, Params, clip, run_id, wait};
+use crate::http::params::{Params, PathOf, clip, run_id, wait};
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::http::request_id::RequestId;
 use crate::http::runs::create::{CreateQuery, new_id, payload_at};
@@ -84,8 +84,7 @@ pub async fn fork_run(
     if let Some(wait) = wait {
         record = for_end(&state, watch, record, wait).await?;
     }
-    let status =
-        if wait.is_some() && !record.state.is_terminal() { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+    let status = if wait.is_some() && !record.state.is_terminal() { StatusCode::ACCEPTED } else { StatusCode::CREATED };
     let location = HeaderValue::from_str(&format!("/v1/runs/{}", record.new.run));
     let mut response = (status, Json(RunView::from(record))).into_response();
     if let Ok(location) = location {
@@ -131,8 +130,7 @@ async fn begin(state: AppState, new: NewRun, (lines, blobs): (Vec<Line>, Vec<Pay
     else {
         return Err(ApiError::new(codes::INTERNAL, "the store gave no lease for a new run"));
     };
-    let append =
-        Append { lease: lease.clone(), first_index: 0, lines, blobs, transition: Transition::Continue };
+    let append = Append { lease: lease.clone(), first_index: 0, lines, blobs, transition: Transition::Continue };
     if let Err(error) = state.host.stores.journal.append(append).await {
         // Without its past the run would begin from the start, which is not what was asked for.
         let failure = Failure::from(error);

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Deserialize;
 
-use crate::http::params::{PathOf, Params, clip, run_id, wait};
+use crate::http::params::{Params, PathOf, clip, run_id, wait};
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::http::runs::find;
 use crate::http::runs::wait::for_end;

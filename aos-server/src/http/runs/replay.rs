@@ -12,7 +12,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::history::History;
-use crate::http::params::{PathOf, Params, run_id};
+use crate::http::params::{Params, PathOf, run_id};
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::http::runs::find;
 use crate::http::view::FailureView;
@@ -125,7 +125,11 @@ pub async fn get_golden(
     if record.content_hash.is_none() {
         return Err(ApiError::new(
             codes::CONFLICT,
-            format!("the run {} is {}: a golden file holds a run that has ended", record.new.run, record.state.as_str()),
+            format!(
+                "the run {} is {}: a golden file holds a run that has ended",
+                record.new.run,
+                record.state.as_str()
+            ),
         ));
     }
     let (plan, lines, blobs) = History::read(&state.host, &record).await?.into_ordered();

@@ -15,7 +15,7 @@ use futures::{Stream, stream};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
-use crate::http::params::{PathOf, Params, run_id};
+use crate::http::params::{Params, PathOf, run_id};
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::http::runs::find;
 use crate::http::view::RunView;
@@ -119,8 +119,9 @@ pub async fn follow_run(
 fn resume_from(headers: &HeaderMap) -> ApiResult<u64> {
     let Some(value) = headers.get("last-event-id") else { return Ok(0) };
     let seen = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
-    seen.and_then(|seen| seen.checked_add(1))
-        .ok_or_else(|| ApiError::invalid("the Last-Event-ID header is not the index of an entry: expected a whole number"))
+    seen.and_then(|seen| seen.checked_add(1)).ok_or_else(|| {
+        ApiError::invalid("the Last-Event-ID header is not the index of an entry: expected a whole number")
+    })
 }
 
 struct Follow {

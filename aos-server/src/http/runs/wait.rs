@@ -14,7 +14,12 @@ use crate::state::AppState;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The run once it has ended, or as it is after `wait`. `watch` was begun before the run was created or read.
-pub(super) async fn for_end(state: &AppState, mut watch: Watch, record: RunRecord, wait: Duration) -> ApiResult<RunRecord> {
+pub(super) async fn for_end(
+    state: &AppState,
+    mut watch: Watch,
+    record: RunRecord,
+    wait: Duration,
+) -> ApiResult<RunRecord> {
     let deadline = Instant::now() + wait;
     let run = record.new.run.clone();
     let mut record = record;

@@ -18,7 +18,8 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    const NONE: Self = Self { effects_min: 0, effects_max: Some(0), cost_min: Money::ZERO, cost_max: Some(Money::ZERO) };
+    const NONE: Self =
+        Self { effects_min: 0, effects_max: Some(0), cost_min: Money::ZERO, cost_max: Some(Money::ZERO) };
 
     fn plus(self, other: Self) -> Self {
         Self {
@@ -36,7 +37,11 @@ impl Bounds {
             effects_min: self.effects_min.saturating_mul(min),
             effects_max: self.effects_max.zip(max).map(|(effects, max)| effects.saturating_mul(max)),
             cost_min: self.cost_min.saturating_mul(min),
-            cost_max: if free { Some(Money::ZERO) } else { self.cost_max.zip(max).map(|(cost, n)| cost.saturating_mul(n)) },
+            cost_max: if free {
+                Some(Money::ZERO)
+            } else {
+                self.cost_max.zip(max).map(|(cost, n)| cost.saturating_mul(n))
+            },
         }
     }
 }
@@ -109,7 +114,8 @@ fn attempts(plan: &Plan, step: &Step) -> u32 {
     let pin = plan.skills.get(&skill.to_string());
     let declared = step.retry.as_ref().or_else(|| pin?.retry.as_ref());
     let once = pin.is_some_and(|pin| pin.crash == CrashClass::Once);
-    declared.map_or_else(|| if once { 1 } else { RetryPolicy::default().max_attempts }, |retry| retry.max_attempts.max(1))
+    declared
+        .map_or_else(|| if once { 1 } else { RetryPolicy::default().max_attempts }, |retry| retry.max_attempts.max(1))
 }
 
 /// How often the step is done.

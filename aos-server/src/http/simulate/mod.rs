@@ -163,7 +163,8 @@ fn judge(
     let bounds = of_plan(plan, input.map(Payload::value));
     let budget = budget.or(plan.budget);
     if let Some(budget) = budget.filter(|budget| bounds.cost_min > *budget) {
-        let message = format!("the run costs up to ${} even if all goes well, and its budget is ${budget}", bounds.cost_min);
+        let message =
+            format!("the run costs up to ${} even if all goes well, and its budget is ${budget}", bounds.cost_min);
         problems.push(Failure::new(codes::BUDGET_EXCEEDED, message));
     }
     Ok(Simulation {
