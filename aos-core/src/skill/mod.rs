@@ -1,5 +1,6 @@
 //! The contract of a skill, and what flows in and out of one.
 
+pub mod builtin;
 mod contract;
 pub mod schema;
 

@@ -1,3 +1,5 @@
+//! What the sampler makes, and what it refuses to make.
+
 use super::*;
 use crate::random::Seed;
 use serde_json::json;
