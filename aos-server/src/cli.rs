@@ -154,7 +154,7 @@ pub struct RecordArgs {
     #[arg(long, value_name = "ID", conflicts_with_all = ["input", "seed", "budget", "children", "signals"])]
     pub run: Option<String>,
     /// Definition to run once, here.
-    #[arg(long = "definition", value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["url", "db"])]
+    #[arg(long = "definition", value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["url", "target_db"])]
     pub file: Option<PathBuf>,
     /// Where to write; standard output when left out.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -175,7 +175,7 @@ pub struct Target {
     #[arg(long, global = true, value_hint = ValueHint::Url)]
     pub url: Option<String>,
     /// Read and write this SQLite file instead of asking a server.
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "url")]
+    #[arg(id = "target_db", long = "db", global = true, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "url")]
     pub db: Option<PathBuf>,
 }
 

@@ -251,7 +251,7 @@ pub async fn serve(
 }
 
 /// The adapters that settings describe.
-fn adapters(config: &Config, metrics: &Metrics) -> Adapters {
+pub fn adapters(config: &Config, metrics: &Metrics) -> Adapters {
     let switches = Arc::new(Switches::default());
     switches.set_disable_live_adapters(config.switches.disable_live);
     switches.set_force_stub_adapter(config.switches.force_stub);

@@ -1,5 +1,6 @@
 //! The API as the client commands use it: over HTTP, or in this process on a database file.
 
+use std::path::Path;
 use std::time::Duration;
 
 use aos_core::{Code, Failure, codes};
@@ -10,11 +11,12 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 use url::Url;
 
-use super::settings::server_url;
+use super::settings::{server_url, without_listening};
 use super::ui::{CommandError, Exit, exit_of};
 
 use crate::cli::Target;
 use crate::config::Sources;
+use crate::server::Server;
 
 /// A way to the API.
 pub enum Client {
@@ -61,8 +63,23 @@ impl Client {
     pub async fn to(sources: Sources, target: &Target) -> Result<Self, CommandError> {
         match &target.db {
             None => Self::new(server_url(sources, target)?),
-            Some(_) => Err(CommandError::usage("--db is not there yet")),
+            Some(path) => Self::on_file(sources, path).await,
         }
+    }
+
+    /// The API in this process, on a file that perhaps a server uses too. It advances no runs.
+    async fn on_file(sources: Sources, path: &Path) -> Result<Self, CommandError> {
+        if !path.is_file() {
+            let message = format!("{} is not there, or is not a file", path.display());
+            return Err(
+                CommandError::usage(message).hint("name the SQLite file of a server, by default aos-data/aos.db")
+            );
+        }
+        let config = without_listening(sources, Some(path))?;
+        let (server, _sqlite) = Server::from_config(&config).await?;
+        // What is created here is left for a server to advance.
+        server.state().worker.stop();
+        Ok(Self::Here(Box::new(server.router())))
     }
 
     /// A client of the server at `base`.

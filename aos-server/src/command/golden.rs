@@ -14,7 +14,6 @@ use super::verdict::{Verdict, gravest};
 use super::{run, settings};
 use crate::cli::{RecordArgs, RunWith};
 use crate::config::Sources;
-use crate::skill;
 
 /// How deep directories are searched.
 const MAX_DEPTH: usize = 32;
@@ -84,7 +83,7 @@ async fn from_definition(
 
 /// `golden bless FILE...`
 pub async fn bless(ui: &Ui, sources: Sources, files: &[PathBuf]) -> CommandResult {
-    let skills = skill::registry(&settings::without_listening(sources, None)?)?;
+    let skills = settings::skills(&settings::without_listening(sources, None)?)?;
     let mut blessed = Vec::new();
     for file in files {
         let text = read_text(file)?;

@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
 fn dispatch(ui: &Ui, cli: Cli) -> CommandResult {
     let sources = settings::sources(&cli.set);
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(args) => serve::run(ui, sources, &args),
+        Command::Serve(args) => block_on(serve::run(sources, &args)),
         Command::Run(args) => block_on(run::run(ui, sources, args)),
         Command::Replay(args) => replay::run(ui, &args.files),
         Command::Golden(GoldenCommand::Record(args)) => block_on(golden::record(ui, sources, *args)),

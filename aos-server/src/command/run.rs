@@ -22,7 +22,6 @@ use crate::backend::sqlite::SqliteStores;
 use crate::cli::{RunArgs, RunWith};
 use crate::clock::SystemClock;
 use crate::config::{Database, Sources};
-use crate::skill;
 
 pub async fn run(ui: &Ui, sources: Sources, args: RunArgs) -> CommandResult {
     let ran = one_shot(ui, sources, &args.file, &args.with, args.db.as_deref()).await?;
@@ -65,7 +64,7 @@ pub async fn one_shot(
 ) -> Result<Ran, CommandError> {
     let config = settings::without_listening(sources, db)?;
     config.warnings.iter().for_each(|warning| ui.note(format_args!("warning: {warning}")));
-    let skills = skill::registry(&config)?;
+    let skills = settings::skills(&config)?;
     let plan = definition::plan(&skills, file, &with.children)?;
     let input = with
         .input

@@ -3,16 +3,50 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use aos_core::codes;
 use aos_core::llm::AdapterStatus;
 
 use super::settings;
-use super::ui::{CommandError, CommandResult, Ui};
+use super::ui::{CommandError, CommandResult, Exit};
 use crate::cli::ServeArgs;
 use crate::config::{Config, Database, Sources};
+use crate::server;
+use crate::state::AppState;
+use crate::telemetry::log;
 
-pub fn run(_ui: &Ui, sources: Sources, args: &ServeArgs) -> CommandResult {
-    let _config = settings::for_server(sources, args).map_err(settings::wrong)?;
-    Err(CommandError::usage("serving is not there yet"))
+pub async fn run(sources: Sources, args: &ServeArgs) -> CommandResult {
+    let config = settings::for_server(sources, args).map_err(settings::wrong)?;
+    log::init(&config.log.filter, config.log.format, config.log.file.as_deref())
+        .map_err(|failure| CommandError::new(Exit::Usage, failure))?;
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let listening = |address: SocketAddr, state: &AppState| {
+        first_screen(&config, address, &state.adapters.list()).iter().for_each(|line| tracing::info!("{line}"));
+    };
+    server::serve(&config, listening, end()).await.map_err(|failure| match failure.code == codes::INVALID_SETTING {
+        true => {
+            CommandError::from(failure).hint("choose another --host or --port; `aos-server doctor` says what is taken")
+        }
+        false => failure.into(),
+    })?;
+    Ok(Exit::Yes)
+}
+
+/// Resolves when somebody asks the process to end: from the terminal, or as a service manager does.
+async fn end() {
+    #[cfg(unix)]
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signals) => signals.recv().await,
+            // Without a handler the signal ends the process at once, which it survives.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<Option<()>>();
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
 }
 
 /// What a person sees first: where the data is, who answers model calls, and a line to try.

@@ -3,11 +3,15 @@
 use std::path::Path;
 
 use aos_core::Failure;
+use aos_core::registry::Registry;
 use url::Url;
 
 use super::ui::{CommandError, Exit};
 use crate::cli::{ServeArgs, Target};
 use crate::config::{Config, ConfigError, Sources, table};
+use crate::server::adapters;
+use crate::skill;
+use crate::telemetry::Metrics;
 
 /// The environment of this process with what `--set` says.
 pub fn sources(set: &[(String, String)]) -> Sources {
@@ -56,4 +60,12 @@ pub fn wrong(error: ConfigError) -> CommandError {
 /// The URL of a SQLite file.
 fn database_url(path: &Path) -> String {
     format!("sqlite://{}", path.display())
+}
+
+/// The skills that one-shot runs have: those of a server with the same settings.
+///
+/// # Errors
+/// TLS that can't be set up on this machine.
+pub fn skills(config: &Config) -> Result<Registry, CommandError> {
+    Ok(skill::registry(config, &adapters(config, &Metrics::new()?))?)
 }

@@ -22,13 +22,15 @@ pub fn all(config: &Config, _adapters: &Adapters) -> Result<Vec<Arc<dyn Skill>>,
     Ok(vec![Arc::new(http_call::HttpCall::new(config.worker.http_allow.clone())?)])
 }
 
-/// A registry with every skill that comes with the server.
+/// A registry with every skill that comes with the server, kept nowhere.
 ///
 /// # Errors
-/// TLS that can't be set up on this machine.
-pub fn registry(config: &Config) -> Result<Registry, Failure> {
+/// As [`all`].
+pub fn registry(config: &Config, adapters: &Adapters) -> Result<Registry, Failure> {
     let registry = Registry::build(TenantId::default(), Arc::new(JsonSchemas::new()));
     let now = clock::now();
-    registry.register(Arc::new(http_call::HttpCall::new(config.worker.http_allow.clone())?), now)?;
+    for skill in all(config, adapters)? {
+        registry.register(skill, now)?;
+    }
     Ok(registry)
 }
