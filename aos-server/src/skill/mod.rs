@@ -9,6 +9,7 @@ use aos_core::id::TenantId;
 use aos_core::llm::Adapters;
 use aos_core::registry::Registry;
 use aos_core::skill::Skill;
+use aos_core::skill::builtin;
 use aos_core::skill::schema::JsonSchemas;
 
 use crate::clock;
@@ -18,8 +19,10 @@ use crate::config::Config;
 ///
 /// # Errors
 /// TLS that can't be set up on this machine.
-pub fn all(config: &Config, _adapters: &Adapters) -> Result<Vec<Arc<dyn Skill>>, Failure> {
-    Ok(vec![Arc::new(http_call::HttpCall::new(config.worker.http_allow.clone())?)])
+pub fn all(config: &Config, adapters: &Adapters) -> Result<Vec<Arc<dyn Skill>>, Failure> {
+    let mut skills = builtin::all(Arc::new(adapters.clone()));
+    skills.push(Arc::new(http_call::HttpCall::new(config.worker.http_allow.clone())?));
+    Ok(skills)
 }
 
 /// A registry with every skill that comes with the server, kept nowhere.
