@@ -1,0 +1,17 @@
+//! The HTTP surface: every endpoint and every error, in process and over a socket.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
+
+mod document;
+mod errors;
+mod follow;
+mod health;
+mod mutated;
+mod registry;
+mod replay;
+mod runs;
+mod simulate;
+mod socket;
+mod support;
+mod talk;
+mod workflows;
