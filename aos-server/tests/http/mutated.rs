@@ -11,8 +11,14 @@ use crate::support::Api;
 /// Bodies that are almost right, and where they go.
 const SEEDS: &[(&str, &str)] = &[
     ("/v1/runs", r#"{"workflow":"five@1.0.0","input":{"x":[1,2.5,null,"é"]},"seed":7,"budget":"0.50"}"#),
-    ("/v1/runs", r#"{"workflow":{"id":"w","version":"1.0.0","steps":[{"id":"a","skill":"count","params":{"x":"{{ input.x }}"}}]}}"#),
-    ("/v1/workflows", r#"{"id":"w","steps":[{"id":"a","skill":"count@^1","params":"{{ input }}","retry":{"max_attempts":3}}]}"#),
+    (
+        "/v1/runs",
+        r#"{"workflow":{"id":"w","version":"1.0.0","steps":[{"id":"a","skill":"count","params":{"x":"{{ input.x }}"}}]}}"#,
+    ),
+    (
+        "/v1/workflows",
+        r#"{"id":"w","steps":[{"id":"a","skill":"count@^1","params":"{{ input }}","retry":{"max_attempts":3}}]}"#,
+    ),
     ("/v1/runs/none/signals/go", r#"{"approved":true}"#),
     ("/v1/runs/none/fork", r#"{"effect":"a[1]","output":null}"#),
     ("/v1/registry/import", r#"{"hash":"00","skills":[],"v":1,"workflows":[]}"#),
@@ -26,8 +32,22 @@ type Mutation = (prop::sample::Index, usize, Vec<u8>);
 fn mutations() -> impl Strategy<Value = (usize, Vec<Mutation>, bool)> {
     let piece = prop_oneof![
         vec(any::<u8>(), 0..4),
-        prop::sample::select(vec!["{", "}", "[", "]", "\"", ",", ":", "null", "1e999", "-0", "9007199254740993", "\\u0000", "\\ud800"])
-            .prop_map(|text| text.as_bytes().to_vec()),
+        prop::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            "\"",
+            ",",
+            ":",
+            "null",
+            "1e999",
+            "-0",
+            "9007199254740993",
+            "\\u0000",
+            "\\ud800"
+        ])
+        .prop_map(|text| text.as_bytes().to_vec()),
         (1_usize..300).prop_map(|n| b"[".repeat(n)),
     ];
     (0..SEEDS.len(), vec((any::<prop::sample::Index>(), 0_usize..6, piece), 1..5), prop::bool::weighted(0.2))

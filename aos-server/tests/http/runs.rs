@@ -1,7 +1,7 @@
 //! Creating, reading and listing runs.
 
-use axum::http::{Method, Request};
 use axum::body::Body;
+use axum::http::{Method, Request};
 use serde_json::{Value, json};
 
 use crate::support::{Api, json_request};

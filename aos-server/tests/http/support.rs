@@ -166,9 +166,7 @@ fn contracts() -> [SkillContract; 4] {
         SkillContract::idempotent("count", "1.0.0").unwrap().estimate(Money::from_cents(2)),
         SkillContract::idempotent("break", "1.0.0").unwrap(),
         SkillContract::idempotent("hang", "1.0.0").unwrap(),
-        SkillContract::pure("shout", "1.0.0")
-            .unwrap()
-            .schemas(json!({"type": "string"}), json!({"type": "string"})),
+        SkillContract::pure("shout", "1.0.0").unwrap().schemas(json!({"type": "string"}), json!({"type": "string"})),
     ]
 }
 
