@@ -16,8 +16,6 @@ pub struct RunLimits {
     pub payload_bytes: u64,
     /// Runs below runs.
     pub child_depth: u64,
-    /// Instructions of one expression's evaluation.
-    pub expression_fuel: u64,
 }
 
 impl Default for RunLimits {
@@ -26,9 +24,7 @@ impl Default for RunLimits {
             entries: 100_000,
             in_flight: 10_000,
             payload_bytes: 10_000_000,
-            child_depth: 16,
-            expression_fuel: 100_000,
-        }
+            child_depth: 16 }
     }
 }
 

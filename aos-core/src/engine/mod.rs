@@ -50,7 +50,7 @@ use crate::payload::Payload;
 use crate::random::Seed;
 use crate::replay::{Cursor, ReplayError};
 use crate::time::Timestamp;
-use crate::workflow::{Body, Plan};
+use crate::workflow::{Body, Interpreter, Plan};
 
 /// What distinguishes this run from others of its plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -231,9 +231,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Self, Failure> {
         let program: Box<dyn Program> = match &plan.body {
-            Body::Steps { .. } => {
-                return Err(Failure::new(crate::error::codes::INTERNAL, "the plan interpreter is missing"));
-            }
+            Body::Steps { .. } => Box::new(Interpreter::new(&plan, started.input.clone(), started.seed)?),
             Body::Code => Box::new(flows.program(&plan, started.input.clone(), cursor.patches())?),
         };
         Ok(Self {

@@ -1,7 +1,20 @@
 //! Workflows: definitions as people write them, and plans as runs execute them.
 
+mod compiled;
+mod definition;
+mod expression;
+mod interpreter;
+mod mistake;
+mod parse;
+mod path;
 mod plan;
 mod resolve;
+mod schema;
+mod scope;
 
+pub use definition::Definition;
+pub(crate) use interpreter::Interpreter;
+pub use mistake::{DefinitionError, Mistake};
 pub use plan::{Body, OnError, Plan, PlanBuilder, Repeat, SkillPin, Step, StepAction, WorkflowVersion};
 pub use resolve::Resolver;
+pub use schema::definition_schema;

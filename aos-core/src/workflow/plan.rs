@@ -17,6 +17,7 @@ use crate::money::Money;
 use crate::payload::Payload;
 use crate::requirement::Requirement;
 use crate::retry::RetryPolicy;
+use crate::workflow::compiled::Cache;
 use crate::skill::{CrashClass, SkillContract, SkillVersion};
 
 /// A workflow at one exact version, `id@version` as text.
@@ -123,6 +124,9 @@ pub struct Repeat {
     pub until: String,
     /// The most turns; more is `ERR_LIMIT_EXCEEDED`.
     pub max: u32,
+    /// How long to wait between two turns, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pause_ms: u64,
 }
 
 /// What a step asks for.
@@ -235,6 +239,9 @@ pub struct Plan {
     /// Bounds of a run.
     #[serde(default, skip_serializing_if = "is_default")]
     pub limits: RunLimits,
+    /// The compiled expressions; no part of the plan's value.
+    #[serde(skip)]
+    pub(super) cache: Cache,
 }
 
 impl Plan {
@@ -307,6 +314,7 @@ impl PlanBuilder {
             input_schema: None,
             budget: None,
             limits: RunLimits::default(),
+            cache: Cache::default(),
         }))
     }
 

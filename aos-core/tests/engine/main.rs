@@ -8,3 +8,4 @@ mod flow;
 mod harness;
 mod retry;
 mod signal;
+mod steps;

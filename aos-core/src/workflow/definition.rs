@@ -1,0 +1,147 @@
+//! A workflow as people write it: parsed and checked, not yet tied to versions of skills.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::error::{Failure, codes};
+use crate::limit::RunLimits;
+use crate::money::Money;
+use crate::workflow::mistake::{DefinitionError, Mistake};
+use crate::workflow::parse::{self, DraftAction, DraftStep};
+use crate::workflow::{Body, Plan, Resolver, SkillPin, Step, StepAction, WorkflowVersion};
+
+/// A checked definition.
+///
+/// ```
+/// use aos_core::workflow::Definition;
+///
+/// let error = Definition::from_json(r#"{"id": "greet", "steps": [{"id": "hi", "skil": "echo"}]}"#).unwrap_err();
+/// assert!(error.to_string().contains("/steps/0/skil: found an unknown field"), "{error}");
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition {
+    pub(super) workflow: WorkflowVersion,
+    pub(super) description: String,
+    pub(super) input_schema: Option<Value>,
+    pub(super) budget: Option<Money>,
+    pub(super) limits: RunLimits,
+    pub(super) steps: Vec<DraftStep>,
+    pub(super) output: Value,
+    pub(super) source: Value,
+}
+
+impl Definition {
+    /// Checks a definition.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn from_value(source: Value) -> Result<Self, DefinitionError> {
+        parse::definition(source)
+    }
+
+    /// Reads a definition from JSON.
+    ///
+    /// # Errors
+    /// [`codes::INVALID_JSON`] with line and column, or [`codes::INVALID_DEFINITION`] with every mistake.
+    pub fn from_json(text: &str) -> Result<Self, Failure> {
+        let source = serde_json::from_str(text).map_err(|e| Failure::new(codes::INVALID_JSON, e.to_string()))?;
+        Ok(Self::from_value(source)?)
+    }
+
+    /// Reads a definition from YAML, of which JSON is a part.
+    ///
+    /// # Errors
+    /// [`codes::INVALID_YAML`] with line and column, or [`codes::INVALID_DEFINITION`] with every mistake.
+    #[cfg(feature = "yaml")]
+    pub fn from_yaml(text: &str) -> Result<Self, Failure> {
+        Ok(Self::from_value(yaml_value(text)?)?)
+    }
+
+    /// Name and version.
+    pub fn workflow(&self) -> &WorkflowVersion {
+        &self.workflow
+    }
+
+    /// What it is for.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The definition as it was written, as JSON.
+    pub fn source(&self) -> &Value {
+        &self.source
+    }
+
+    /// Ties the definition to exact versions.
+    ///
+    /// # Errors
+    /// [`codes::INVALID_DEFINITION`] with every skill and workflow that can't be resolved.
+    pub fn plan(&self, resolver: &dyn Resolver) -> Result<Plan, Failure> {
+        let mut mistakes = Vec::new();
+        let (mut skills, mut children) = (BTreeMap::new(), BTreeMap::new());
+        let mut steps = Vec::with_capacity(self.steps.len());
+        for (index, draft) in self.steps.iter().enumerate() {
+            let mut wrong = |field: &str, found: &str, failure: Failure| {
+                let path = format!("/steps/{index}/{field}");
+                mistakes.push(Mistake { path, found: format!("{found:?}"), expected: failure.message });
+            };
+            let action = match &draft.action {
+                DraftAction::Skill(requirement) => match resolver.skill(requirement) {
+                    Ok(contract) => {
+                        if contract.crash == crate::skill::CrashClass::Once && draft.step.retry.is_some() {
+                            let why = format!("no retry, because {} never runs twice", contract.version);
+                            wrong("retry", "a retry policy", Failure::new(codes::INVALID_DEFINITION, why));
+                        }
+                        match SkillPin::new(&contract) {
+                            Ok(pin) => drop(skills.insert(contract.version.to_string(), pin)),
+                            Err(failure) => wrong("skill", requirement, failure),
+                        }
+                        StepAction::Skill { skill: contract.version }
+                    }
+                    Err(failure) => {
+                        wrong("skill", requirement, failure);
+                        StepAction::Set
+                    }
+                },
+                DraftAction::Workflow(requirement) => match resolver.workflow(requirement) {
+                    Ok(plan) => {
+                        let workflow = plan.workflow.clone();
+                        children.insert(workflow.to_string(), plan);
+                        StepAction::Workflow { workflow }
+                    }
+                    Err(failure) => {
+                        wrong("workflow", requirement, failure);
+                        StepAction::Set
+                    }
+                },
+                DraftAction::Other(action) => action.clone(),
+            };
+            steps.push(Step { action, ..draft.step.clone() });
+        }
+        if !mistakes.is_empty() {
+            return Err(DefinitionError { mistakes }.into());
+        }
+        let plan = Plan {
+            workflow: self.workflow.clone(),
+            body: Body::Steps { steps, output: self.output.clone() },
+            skills,
+            children,
+            input_schema: self.input_schema.clone(),
+            budget: self.budget,
+            limits: self.limits,
+            cache: super::compiled::Cache::default(),
+        };
+        plan.compiled()?;
+        Ok(plan)
+    }
+}
+
+/// Reads YAML into JSON: anchors are followed within bounds, tags and keys that are not strings are errors.
+///
+/// # Errors
+/// [`codes::INVALID_YAML`] with line and column.
+#[cfg(feature = "yaml")]
+pub fn yaml_value(text: &str) -> Result<Value, Failure> {
+    serde_saphyr::from_str(text).map_err(|e| Failure::new(codes::INVALID_YAML, e.to_string()))
+}

@@ -1,0 +1,128 @@
+//! Definitions: every mistake is found, at its place, all at once; and nothing panics.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![cfg(feature = "yaml")]
+
+use aos_core::codes;
+use aos_core::workflow::{Definition, definition_schema};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn mistakes(definition: Value) -> Vec<String> {
+    match Definition::from_value(definition) {
+        Ok(_) => Vec::new(),
+        Err(error) => error.mistakes.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn each_mistake_is_named_with_its_place() {
+    let step = |step: Value| json!({"id": "w", "steps": [step, {"id": "other", "set": 1}]});
+    let table = [
+        (json!([]), "/: found [], expected an object with `id` and `steps`"),
+        (json!({"id": "w"}), "/steps: found nothing, expected an array of steps"),
+        (json!({"id": "W", "steps": [{"id": "a", "set": 1}]}), "/id: found \"W\", expected 1 to 64 of"),
+        (json!({"id": "w", "step": []}), "/step: found an unknown field, expected \"steps\", perhaps"),
+        (json!({"id": "w", "version": "1", "steps": [{"id": "a", "set": 1}]}), "/version: found \"1\", expected a semantic version"),
+        (json!({"id": "w", "budget": 0.5, "steps": [{"id": "a", "set": 1}]}), "/budget: found 0.5, expected US dollars"),
+        (step(json!({"id": "a"})), "/steps/0: found none of them, expected exactly one of skill"),
+        (step(json!({"id": "a", "set": 1, "sleep": 2})), "/steps/0: found sleep and set, expected exactly one"),
+        (step(json!({"id": "other", "set": 1})), "/steps/1/id: found \"other\" again"),
+        (step(json!({"id": "A", "set": 1})), "/steps/0/id: found \"A\""),
+        (step(json!({"id": "a", "sleep": "5 s"})), "/steps/0/sleep: found \"5 s\", expected a duration"),
+        (step(json!({"id": "a", "set": "{{ stps.other.output }}"})), "/steps/0/set: found the name \"stps\", expected a variable: \"steps\", perhaps"),
+        (step(json!({"id": "a", "set": "{{ steps.othr.output }}"})), "found \"steps.othr.output\", expected a step of this definition: \"other\", perhaps"),
+        (step(json!({"id": "a", "set": "{{ steps.other.outptu }}"})), "expected steps.other.output, .error or .skipped"),
+        (step(json!({"id": "a", "set": "{{ steps.a.output }}"})), "/steps/0: found a mention of \"a\" in itself"),
+        (step(json!({"id": "a", "set": {"x": ["{{ 1 + }}"]}})), "/steps/0/set/x/0: found \"{{ 1 + }}\", expected a template"),
+        (step(json!({"id": "a", "set": 1, "if": "{{ (1 }}"})), "/steps/0/if: found"),
+        (step(json!({"id": "a", "set": 1, "needs": ["othr"]})), "/steps/0/needs/0: found \"othr\", expected the id of a step: \"other\", perhaps"),
+        (step(json!({"id": "a", "set": 1, "on_error": "ignore"})), "/steps/0/on_error: found \"ignore\", expected fail, continue"),
+        (step(json!({"id": "a", "skill": "s", "retry": {"attempts": 3}})), "/steps/0/retry: found"),
+        (step(json!({"id": "a", "skill": "s", "repeat": {"max": 3}})), "/steps/0/repeat/until: found nothing"),
+        (step(json!({"id": "a", "skill": "s", "for_each": "[1]", "repeat": {"until": "true", "max": 3}})), "repeat together with for_each"),
+        (step(json!({"id": "a", "skill": "s", "params": "{{ item }}"})), "found the name \"item\""),
+        (
+            json!({"id": "w", "steps": [
+                {"id": "a", "set": "{{ steps.b.output }}"}, {"id": "b", "set": 1, "needs": ["c"]}, {"id": "c", "set": "{{ steps.a.output }}"},
+            ]}),
+            "found a circle: a → b → c → a",
+        ),
+        (step(json!({"id": "a", "set": 9007199254740993_u64})), "expected the number 9007199254740993 at \"/steps/0/set\""),
+    ];
+    for (definition, expected) in table {
+        let found = mistakes(definition.clone());
+        assert!(found.iter().any(|mistake| mistake.contains(expected)), "{definition}\nexpected {expected}\nfound {found:#?}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let found = mistakes(json!({
+        "id": "W", "budgte": "1", "steps": [{"id": "a", "skil": "x"}, {"id": "b", "set": "{{ nope }}", "timeout": "soon"}],
+    }));
+    assert!(found.len() >= 5, "{found:#?}");
+}
+
+const REAL: &str = r#"
+id: extract
+budget: "0.50"
+input: {type: object, properties: {url: {type: string}}}
+steps:
+  - {id: fetch, skill: http_call@^1, params: {url: "{{ input.url }}"}, retry: {max_attempts: 3}, timeout: 30s}
+  - {id: each, skill: echo, for_each: "{{ steps.fetch.output.items }}", concurrency: 4, params: {n: "{{ item.name|upper }}"}}
+  - {id: poll, skill: echo, repeat: {until: "output == 3", max: 5, pause: 1s}}
+  - {id: done, signal: ok, if: "{{ steps.each.output|length > 2 and not steps.poll.skipped }}"}
+output: {all: "{{ steps.each.output }}", text: "{% for x in input.list %}{{ x }},{% endfor %}"}
+"#;
+
+#[test]
+fn yaml_and_json_are_the_same_definition() {
+    let yaml = Definition::from_yaml(REAL).unwrap();
+    let json = Definition::from_json(&yaml.source().to_string()).unwrap();
+    assert_eq!(yaml, json);
+    assert_eq!(Definition::from_yaml("id: [").unwrap_err().code, codes::INVALID_YAML);
+    assert_eq!(Definition::from_json("{").unwrap_err().code, codes::INVALID_JSON);
+}
+
+#[test]
+fn an_alias_bomb_is_an_error() {
+    let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+    for level in 1..12 {
+        let before = format!("*a{}", level - 1);
+        bomb += &format!("a{level}: &a{level} [{}]\n", [before.as_str(); 10].join(","));
+    }
+    assert_eq!(Definition::from_yaml(&bomb).unwrap_err().code, codes::INVALID_YAML);
+}
+
+#[test]
+fn the_published_schema_accepts_what_the_parser_accepts() {
+    let blessed = include_str!("../schema/workflow.schema.json");
+    let text = format!("{}\n", serde_json::to_string_pretty(&definition_schema()).unwrap());
+    if std::env::var_os("AOS_BLESS").is_some() {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schema/workflow.schema.json"), &text).unwrap();
+    } else {
+        assert_eq!(blessed, text, "run again with AOS_BLESS=1 to accept the change");
+    }
+    let schema = jsonschema::validator_for(&definition_schema()).unwrap();
+    let real = Definition::from_yaml(REAL).unwrap();
+    let errors: Vec<_> = schema.iter_errors(real.source()).map(|e| e.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    assert!(!schema.is_valid(&json!({"id": "w", "steps": [{"id": "a"}]})));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    #[test]
+    fn mutated_definitions_never_panic(at in 0..REAL.len(), with in any::<u8>(), cut in 0usize..4) {
+        let mut bytes = REAL.as_bytes().to_vec();
+        bytes[at] = with;
+        bytes.drain(at..(at + cut).min(bytes.len()));
+        if let Ok(text) = String::from_utf8(bytes)
+            && let Err(failure) = Definition::from_yaml(&text)
+        {
+            prop_assert!([codes::INVALID_YAML, codes::INVALID_DEFINITION].contains(&failure.code), "{failure}");
+        }
+    }
+}
