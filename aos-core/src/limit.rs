@@ -20,11 +20,7 @@ pub struct RunLimits {
 
 impl Default for RunLimits {
     fn default() -> Self {
-        Self {
-            entries: 100_000,
-            in_flight: 10_000,
-            payload_bytes: 10_000_000,
-            child_depth: 16 }
+        Self { entries: 100_000, in_flight: 10_000, payload_bytes: 10_000_000, child_depth: 16 }
     }
 }
 

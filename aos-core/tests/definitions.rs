@@ -1,7 +1,7 @@
 //! Definitions: every mistake is found, at its place, all at once; and nothing panics.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
-#![cfg(feature = "yaml")]
+#![cfg(all(feature = "yaml", feature = "jsonschema"))]
 
 use aos_core::codes;
 use aos_core::workflow::{Definition, definition_schema};
@@ -23,24 +23,51 @@ fn each_mistake_is_named_with_its_place() {
         (json!({"id": "w"}), "/steps: found nothing, expected an array of steps"),
         (json!({"id": "W", "steps": [{"id": "a", "set": 1}]}), "/id: found \"W\", expected 1 to 64 of"),
         (json!({"id": "w", "step": []}), "/step: found an unknown field, expected \"steps\", perhaps"),
-        (json!({"id": "w", "version": "1", "steps": [{"id": "a", "set": 1}]}), "/version: found \"1\", expected a semantic version"),
-        (json!({"id": "w", "budget": 0.5, "steps": [{"id": "a", "set": 1}]}), "/budget: found 0.5, expected US dollars"),
+        (
+            json!({"id": "w", "version": "1", "steps": [{"id": "a", "set": 1}]}),
+            "/version: found \"1\", expected a semantic version",
+        ),
+        (
+            json!({"id": "w", "budget": 0.5, "steps": [{"id": "a", "set": 1}]}),
+            "/budget: found 0.5, expected US dollars",
+        ),
         (step(json!({"id": "a"})), "/steps/0: found none of them, expected exactly one of skill"),
         (step(json!({"id": "a", "set": 1, "sleep": 2})), "/steps/0: found sleep and set, expected exactly one"),
         (step(json!({"id": "other", "set": 1})), "/steps/1/id: found \"other\" again"),
         (step(json!({"id": "A", "set": 1})), "/steps/0/id: found \"A\""),
         (step(json!({"id": "a", "sleep": "5 s"})), "/steps/0/sleep: found \"5 s\", expected a duration"),
-        (step(json!({"id": "a", "set": "{{ stps.other.output }}"})), "/steps/0/set: found the name \"stps\", expected a variable: \"steps\", perhaps"),
-        (step(json!({"id": "a", "set": "{{ steps.othr.output }}"})), "found \"steps.othr.output\", expected a step of this definition: \"other\", perhaps"),
-        (step(json!({"id": "a", "set": "{{ steps.other.outptu }}"})), "expected steps.other.output, .error or .skipped"),
+        (
+            step(json!({"id": "a", "set": "{{ stps.other.output }}"})),
+            "/steps/0/set: found the name \"stps\", expected a variable: \"steps\", perhaps",
+        ),
+        (
+            step(json!({"id": "a", "set": "{{ steps.othr.output }}"})),
+            "found \"steps.othr.output\", expected a step of this definition: \"other\", perhaps",
+        ),
+        (
+            step(json!({"id": "a", "set": "{{ steps.other.outptu }}"})),
+            "expected steps.other.output, .error or .skipped",
+        ),
         (step(json!({"id": "a", "set": "{{ steps.a.output }}"})), "/steps/0: found a mention of \"a\" in itself"),
-        (step(json!({"id": "a", "set": {"x": ["{{ 1 + }}"]}})), "/steps/0/set/x/0: found \"{{ 1 + }}\", expected a template"),
+        (
+            step(json!({"id": "a", "set": {"x": ["{{ 1 + }}"]}})),
+            "/steps/0/set/x/0: found \"{{ 1 + }}\", expected a template",
+        ),
         (step(json!({"id": "a", "set": 1, "if": "{{ (1 }}"})), "/steps/0/if: found"),
-        (step(json!({"id": "a", "set": 1, "needs": ["othr"]})), "/steps/0/needs/0: found \"othr\", expected the id of a step: \"other\", perhaps"),
-        (step(json!({"id": "a", "set": 1, "on_error": "ignore"})), "/steps/0/on_error: found \"ignore\", expected fail, continue"),
+        (
+            step(json!({"id": "a", "set": 1, "needs": ["othr"]})),
+            "/steps/0/needs/0: found \"othr\", expected the id of a step: \"other\", perhaps",
+        ),
+        (
+            step(json!({"id": "a", "set": 1, "on_error": "ignore"})),
+            "/steps/0/on_error: found \"ignore\", expected fail, continue",
+        ),
         (step(json!({"id": "a", "skill": "s", "retry": {"attempts": 3}})), "/steps/0/retry: found"),
         (step(json!({"id": "a", "skill": "s", "repeat": {"max": 3}})), "/steps/0/repeat/until: found nothing"),
-        (step(json!({"id": "a", "skill": "s", "for_each": "[1]", "repeat": {"until": "true", "max": 3}})), "repeat together with for_each"),
+        (
+            step(json!({"id": "a", "skill": "s", "for_each": "[1]", "repeat": {"until": "true", "max": 3}})),
+            "repeat together with for_each",
+        ),
         (step(json!({"id": "a", "skill": "s", "params": "{{ item }}"})), "found the name \"item\""),
         (
             json!({"id": "w", "steps": [
@@ -48,11 +75,17 @@ fn each_mistake_is_named_with_its_place() {
             ]}),
             "found a circle: a → b → c → a",
         ),
-        (step(json!({"id": "a", "set": 9007199254740993_u64})), "expected the number 9007199254740993 at \"/steps/0/set\""),
+        (
+            step(json!({"id": "a", "set": 9007199254740993_u64})),
+            "expected the number 9007199254740993 at \"/steps/0/set\"",
+        ),
     ];
     for (definition, expected) in table {
         let found = mistakes(definition.clone());
-        assert!(found.iter().any(|mistake| mistake.contains(expected)), "{definition}\nexpected {expected}\nfound {found:#?}");
+        assert!(
+            found.iter().any(|mistake| mistake.contains(expected)),
+            "{definition}\nexpected {expected}\nfound {found:#?}"
+        );
     }
 }
 

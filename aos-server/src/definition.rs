@@ -2,27 +2,27 @@
 
 use std::sync::Arc;
 
-use aos_core::workflow::{Plan, Resolver};
-use aos_core::{Failure, codes};
+use aos_core::Failure;
+use aos_core::workflow::{Definition, Plan, Resolver, definition_schema};
 use serde_json::Value;
 
 /// The plan of a definition.
 ///
 /// # Errors
 /// Every mistake in the definition.
-pub fn resolve(_definition: &Value, _resolver: &dyn Resolver) -> Result<Arc<Plan>, Failure> {
-    Err(Failure::new(codes::INVALID_DEFINITION, "definitions can't be read yet"))
+pub fn resolve(definition: &Value, resolver: &dyn Resolver) -> Result<Arc<Plan>, Failure> {
+    Ok(Arc::new(Definition::from_value(definition.clone())?.plan(resolver)?))
 }
 
 /// Parses YAML into a JSON value.
 ///
 /// # Errors
-/// [`codes::INVALID_YAML`] with line and column.
-pub fn yaml(_text: &str) -> Result<Value, Failure> {
-    Err(Failure::new(codes::INVALID_YAML, "YAML can't be read yet"))
+/// [`INVALID_YAML`](aos_core::codes::INVALID_YAML) with line and column.
+pub fn yaml(text: &str) -> Result<Value, Failure> {
+    aos_core::workflow::yaml_value(text)
 }
 
 /// The JSON Schema of definitions.
 pub fn schema() -> Value {
-    Value::Bool(true)
+    definition_schema()
 }

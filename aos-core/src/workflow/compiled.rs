@@ -55,11 +55,13 @@ impl Plan {
 }
 
 fn compile(plan: &Plan) -> Result<CompiledPlan, Failure> {
-    let malformed = |why: String| Failure::new(codes::INVALID_DEFINITION, format!("the plan of {}: {why}", plan.workflow));
+    let malformed =
+        |why: String| Failure::new(codes::INVALID_DEFINITION, format!("the plan of {}: {why}", plan.workflow));
     let Body::Steps { steps, output } = &plan.body else {
         return Err(malformed("it is Rust code, not steps".into()));
     };
-    let places: HashMap<&str, usize> = steps.iter().enumerate().map(|(index, step)| (step.id.as_str(), index)).collect();
+    let places: HashMap<&str, usize> =
+        steps.iter().enumerate().map(|(index, step)| (step.id.as_str(), index)).collect();
     if places.len() != steps.len() {
         return Err(malformed("two steps have the same id".into()));
     }
@@ -69,14 +71,20 @@ fn compile(plan: &Plan) -> Result<CompiledPlan, Failure> {
     }
     for (index, step) in steps.iter().enumerate() {
         for need in &step.needs {
-            let place = *places.get(need.as_str()).ok_or_else(|| malformed(format!("step {} needs {need}, which is not there", step.id)))?;
+            let place = *places
+                .get(need.as_str())
+                .ok_or_else(|| malformed(format!("step {} needs {need}, which is not there", step.id)))?;
             compiled[place].dependents.push(index);
         }
     }
     if let Some(stuck) = first_on_a_cycle(&compiled) {
         return Err(malformed(format!("step {} needs itself, through others", compiled[stuck].step.id)));
     }
-    let output = if output.is_null() { None } else { Some(template(output).map_err(|why| malformed(format!("output: {why}")))?) };
+    let output = if output.is_null() {
+        None
+    } else {
+        Some(template(output).map_err(|why| malformed(format!("output: {why}")))?)
+    };
     Ok(CompiledPlan { steps: compiled, output })
 }
 
@@ -108,7 +116,8 @@ fn template(value: &serde_json::Value) -> Result<Template, String> {
 /// A step that never becomes ready, if there is one.
 fn first_on_a_cycle(steps: &[CompiledStep]) -> Option<usize> {
     let mut waiting: Vec<_> = steps.iter().map(|step| step.needs).collect();
-    let mut ready: Vec<_> = waiting.iter().enumerate().filter(|(_, needs)| **needs == 0).map(|(index, _)| index).collect();
+    let mut ready: Vec<_> =
+        waiting.iter().enumerate().filter(|(_, needs)| **needs == 0).map(|(index, _)| index).collect();
     while let Some(index) = ready.pop() {
         for &dependent in &steps[index].dependents {
             waiting[dependent] -= 1;

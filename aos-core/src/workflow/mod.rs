@@ -13,6 +13,8 @@ mod schema;
 mod scope;
 
 pub use definition::Definition;
+#[cfg(feature = "yaml")]
+pub use definition::yaml_value;
 pub(crate) use interpreter::Interpreter;
 pub use mistake::{DefinitionError, Mistake};
 pub use plan::{Body, OnError, Plan, PlanBuilder, Repeat, SkillPin, Step, StepAction, WorkflowVersion};

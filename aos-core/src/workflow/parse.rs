@@ -24,8 +24,22 @@ const ACTIONS: [&str; 5] = ["skill", "workflow", "signal", "sleep", "set"];
 
 /// All fields of a step.
 const STEP_FIELDS: [&str; 16] = [
-    "id", "skill", "workflow", "signal", "sleep", "set", "params", "needs", "if", "for_each", "concurrency", "repeat",
-    "retry", "timeout", "on_error", "description",
+    "id",
+    "skill",
+    "workflow",
+    "signal",
+    "sleep",
+    "set",
+    "params",
+    "needs",
+    "if",
+    "for_each",
+    "concurrency",
+    "repeat",
+    "retry",
+    "timeout",
+    "on_error",
+    "description",
 ];
 
 /// A step whose skill or workflow is not resolved yet; [`Step::action`] means nothing.
@@ -99,7 +113,8 @@ impl Parser {
             self.wrong_value("/input", schema, "a JSON Schema: an object");
         }
         let budget = fields.get("budget").and_then(|value| self.budget(value));
-        let limits = fields.get("limits").and_then(|value| self.typed::<RunLimits>("/limits", value)).unwrap_or_default();
+        let limits =
+            fields.get("limits").and_then(|value| self.typed::<RunLimits>("/limits", value)).unwrap_or_default();
         let steps = self.steps(fields.get("steps"));
         let output = fields.get("output").cloned().unwrap_or_default();
         let ids: BTreeSet<_> = steps.iter().map(|(draft, _)| draft.step.id.clone()).collect();
@@ -160,7 +175,11 @@ impl Parser {
             && id.starts_with(|c: char| c.is_ascii_lowercase())
             && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         if !valid {
-            self.wrong(&format!("{path}/id"), &format!("{id:?}"), "1 to 64 of a-z, 0-9 and '_', starting with a letter");
+            self.wrong(
+                &format!("{path}/id"),
+                &format!("{id:?}"),
+                "1 to 64 of a-z, 0-9 and '_', starting with a letter",
+            );
         }
         let action = self.action(path, fields);
         let repeat = fields.get("repeat").and_then(|value| self.repeat(&format!("{path}/repeat"), value));
@@ -414,7 +433,11 @@ impl Parser {
         }
         if let Some(circle) = circle(&needs, &done) {
             let place = steps.iter().position(|(draft, _)| draft.step.id == circle[0]).unwrap_or_default();
-            self.wrong(&format!("/steps/{place}"), &format!("a circle: {}", circle.join(" → ")), "steps that can be put in order");
+            self.wrong(
+                &format!("/steps/{place}"),
+                &format!("a circle: {}", circle.join(" → ")),
+                "steps that can be put in order",
+            );
         }
         steps.into_iter().map(|(draft, _)| draft).collect()
     }
@@ -459,7 +482,8 @@ impl Parser {
     }
 
     fn count(&mut self, path: &str, value: &Value) -> Option<u32> {
-        let count = value.as_u64().and_then(|count| u32::try_from(count).ok()).filter(|count| (1..=100_000).contains(count));
+        let count =
+            value.as_u64().and_then(|count| u32::try_from(count).ok()).filter(|count| (1..=100_000).contains(count));
         if count.is_none() {
             self.wrong_value(path, value, "a number from 1 to 100000");
         }
@@ -475,7 +499,11 @@ impl Parser {
         // A year is longer than any wait that is meant.
         let parsed = parsed.filter(|ms| *ms <= 366 * 24 * 3_600_000);
         if parsed.is_none() {
-            self.wrong_value(path, value, "a duration up to a year, such as 500, \"500ms\", \"30s\", \"5m\", \"2h\" or \"7d\"");
+            self.wrong_value(
+                path,
+                value,
+                "a duration up to a year, such as 500, \"500ms\", \"30s\", \"5m\", \"2h\" or \"7d\"",
+            );
         }
         parsed
     }

@@ -119,7 +119,9 @@ mod tests {
         for text in ["input", "steps.fetch.output", "item[0].name", "a_1.b2[12]"] {
             assert!(VariablePath::parse(text).is_some(), "{text}");
         }
-        for text in ["", "1", "true", "a b", "a.", "a[", "a[-1]", "a['b']", "a|length", "a.b()", "a + b", ".a", "a[1", "ä"] {
+        for text in
+            ["", "1", "true", "a b", "a.", "a[", "a[-1]", "a['b']", "a|length", "a.b()", "a + b", ".a", "a[1", "ä"]
+        {
             assert!(VariablePath::parse(text).is_none(), "{text}");
         }
     }

@@ -17,8 +17,8 @@ use crate::money::Money;
 use crate::payload::Payload;
 use crate::requirement::Requirement;
 use crate::retry::RetryPolicy;
-use crate::workflow::compiled::Cache;
 use crate::skill::{CrashClass, SkillContract, SkillVersion};
+use crate::workflow::compiled::Cache;
 
 /// A workflow at one exact version, `id@version` as text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -39,9 +39,8 @@ impl StepResult {
         if name == "output" {
             return Some(self.output.value());
         }
-        let view = self
-            .view
-            .get_or_init(|| json!({"error": self.error.as_ref().map(error_view), "skipped": self.skipped}));
+        let view =
+            self.view.get_or_init(|| json!({"error": self.error.as_ref().map(error_view), "skipped": self.skipped}));
         view.get(name)
     }
 

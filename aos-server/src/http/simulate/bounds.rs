@@ -144,9 +144,6 @@ fn length(expression: &str, input: &Value) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use aos_core::limit::RunLimits;
     use aos_core::skill::SkillContract;
     use serde_json::json;
 
@@ -154,15 +151,9 @@ mod tests {
 
     fn plan(steps: Value) -> Plan {
         let contract = SkillContract::idempotent("ask", "1.0.0").unwrap().estimate(Money::from_cents(2));
-        Plan {
-            workflow: "w@1.0.0".parse().unwrap(),
-            body: Body::Steps { steps: serde_json::from_value(steps).unwrap(), output: Value::Null },
-            skills: BTreeMap::from([("ask@1.0.0".into(), SkillPin::new(&contract).unwrap())]),
-            children: BTreeMap::new(),
-            input_schema: None,
-            budget: None,
-            limits: RunLimits::default(),
-        }
+        let skills = json!({"ask@1.0.0": SkillPin::new(&contract).unwrap()});
+        let body = json!({"steps": {"steps": steps, "output": null}});
+        serde_json::from_value(json!({"workflow": "w@1.0.0", "body": body, "skills": skills})).unwrap()
     }
 
     #[test]
