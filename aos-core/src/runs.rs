@@ -360,7 +360,10 @@ pub trait RunStore: Send + Sync {
     /// The run, if the tenant has it.
     fn get<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>>;
 
-    /// Runs that fit a filter, newest first.
+    /// Runs that fit a filter, newest first. Runs created meanwhile neither shift nor repeat what follows a cursor.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the cursor is none of this store's.
     fn list(&self, filter: RunFilter) -> BoxFuture<'_, Result<RunPage, StoreError>>;
 
     /// Leases up to `max` claimable runs of any tenant, oldest first.
@@ -378,6 +381,9 @@ pub trait RunStore: Send + Sync {
     fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Puts a message into a run's inbox; gives its number.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the tenant has no such run, [`StoreError::Conflict`] when it has ended.
     fn send<'a>(
         &'a self,
         tenant: &'a TenantId,
@@ -386,6 +392,9 @@ pub trait RunStore: Send + Sync {
     ) -> BoxFuture<'a, Result<u64, StoreError>>;
 
     /// Inbox items after number `after`, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the tenant has no such run.
     fn inbox<'a>(
         &'a self,
         tenant: &'a TenantId,
@@ -393,7 +402,8 @@ pub trait RunStore: Send + Sync {
         after: u64,
     ) -> BoxFuture<'a, Result<Vec<InboxItem>, StoreError>>;
 
-    /// Resolves once there may be something after number `after` in the inbox, or the run has ended.
+    /// Resolves once there may be something after number `after` in the inbox, or the run has ended; at once when
+    /// the tenant has no such run.
     fn changed(&self, tenant: &TenantId, run: &RunId, after: u64) -> BoxFuture<'static, ()>;
 
     /// How many runs wait, run and so on, over all tenants.

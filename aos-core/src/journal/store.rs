@@ -48,8 +48,9 @@ pub struct Append {
 ///
 /// # Contract
 /// - An append is all or nothing, its [`Transition`] included, and durable when the future resolves with `Ok`.
-/// - An append whose lease is not the run's current one (other epoch, or released) is [`StoreError::Fenced`] and
-///   changes nothing. A lease past its deadline that nobody else has claimed is still current.
+/// - An append whose lease is not the run's current one (other epoch or worker, released, or no such run) is
+///   [`StoreError::Fenced`] and changes nothing. A lease past its deadline that nobody else has claimed
+///   is still current.
 /// - An append whose `first_index` is not the next free index is [`StoreError::IndexConflict`] and changes nothing.
 /// - Appends of different runs do not order or fail each other.
 /// - `read` gives every line up to some durable append, in order, byte for byte as appended.

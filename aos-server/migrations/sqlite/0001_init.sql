@@ -33,7 +33,10 @@ CREATE TABLE run (
 
 CREATE UNIQUE INDEX run_by_name ON run (tenant, run);
 CREATE UNIQUE INDEX run_by_key ON run (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL;
-CREATE INDEX run_by_parent ON run (tenant, parent, id) WHERE parent IS NOT NULL;
+CREATE INDEX run_by_parent ON run (tenant, parent) WHERE parent IS NOT NULL;
+-- Lists, newest first: every index ends with the row's id.
+CREATE INDEX run_by_tenant ON run (tenant);
+CREATE INDEX run_by_state ON run (tenant, state);
 -- Serves claims and the counts of what is open; the state stands in it so that counting reads nothing else.
 CREATE INDEX run_open ON run (ready_at, state) WHERE ready_at IS NOT NULL;
 

@@ -31,13 +31,18 @@ impl Readers {
         T: Send + 'static,
         W: FnOnce(&Connection) -> Result<T, Stop> + Send + 'static,
     {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| closed(operation))?;
         let readers = Arc::clone(self);
-        let task = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            readers.with_connection(work).map_err(|stop| stop.into_store_error(operation, &readers.path))
+        // The turn is taken in a task of its own: a caller that stops polling for a while must not hold one, or it
+        // could wait for itself.
+        let task = tokio::spawn(async move {
+            let turn = Arc::clone(&readers.permits).acquire_owned().await.map_err(|_| closed(operation))?;
+            let task = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                readers.with_connection(work).map_err(|stop| stop.into_store_error(operation, &readers.path))
+            });
+            task.await.unwrap_or_else(|error| Err(StoreError::Unavailable { operation, source: Box::new(error) }))
         });
-        task.await.map_err(|error| StoreError::Unavailable { operation, source: Box::new(error) })?
+        task.await.unwrap_or_else(|error| Err(StoreError::Unavailable { operation, source: Box::new(error) }))
     }
 
     /// Refuses what comes, waits for what is under way, and closes the connections.

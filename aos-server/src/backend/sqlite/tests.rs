@@ -194,3 +194,17 @@ async fn a_skill_disabled_by_hand_raises_the_revision() {
     let error = registry.load(&tenant).await.unwrap_err();
     assert!(error.to_string().contains("damaged skill s@1.0.0: column contract"), "{error}");
 }
+
+#[tokio::test]
+async fn reads_that_nobody_polls_do_not_stop_others() {
+    let dir = TempDir::new().unwrap();
+    let stores = SqliteStores::open(dir.path().join("aos.db")).await.unwrap();
+    let lease = leased(&stores, "r").await;
+    let runs = stores.runs();
+    let mut started: Vec<_> = (0..20).map(|_| runs.get(&lease.tenant, &lease.run)).collect();
+    for read in &mut started {
+        // Begun, and left alone.
+        assert!(futures::poll!(read.as_mut()).is_pending());
+    }
+    assert!(runs.get(&lease.tenant, &lease.run).await.unwrap().is_some());
+}
