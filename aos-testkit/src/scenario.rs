@@ -214,9 +214,11 @@ impl Scenario {
                 definitions(&self.directory.join(file), skills)
             }
             (None, Some(flow)) => {
-                let (id, version) = flow.split_once('@').unwrap_or((flow, "1.0.0"));
-                let builder = PlanBuilder::code(id, version)?;
-                Ok(skills.iter().try_fold(builder, |plan, skill| plan.skill(skill.contract()))?.build())
+                let children = self.children.iter().map(|child| builder(child, skills));
+                let plan = children
+                    .into_iter()
+                    .try_fold(builder(flow, skills)?, |plan, child| Ok::<_, Failure>(plan.child(child?.build())))?;
+                Ok(plan.build())
             }
             _ => Err(invalid("a scenario has either `workflow` or `flow`")),
         }
@@ -293,6 +295,12 @@ pub fn files(directory: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|ext| ext == "yaml")).collect();
     files.sort();
     files
+}
+
+/// The plan of a Rust workflow that may call every skill there is.
+fn builder(flow: &str, skills: &Skills) -> Result<PlanBuilder, Failure> {
+    let (id, version) = flow.split_once('@').unwrap_or((flow, "1.0.0"));
+    skills.iter().try_fold(PlanBuilder::code(id, version)?, |plan, skill| plan.skill(skill.contract()))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

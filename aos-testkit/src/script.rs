@@ -112,14 +112,29 @@ struct State<T> {
     in_order: VecDeque<Turn<T>>,
     /// Answers for the calls of one effect.
     by_effect: BTreeMap<String, VecDeque<Turn<T>>>,
+    /// What an attempt got, by idempotency key and attempt: one that is repeated after a crash gets it again.
+    given: BTreeMap<(String, u32), Turn<T>>,
     calls: Vec<(String, Payload)>,
     complaints: Vec<String>,
 }
 
+/// Who calls.
+struct Caller<'a> {
+    effect: Option<&'a EffectId>,
+    /// Empty when there is none: then every call gets an answer of its own.
+    idempotency_key: &'a str,
+    attempt: u32,
+}
+
 impl<T: Clone + fmt::Debug> Script<T> {
     fn new(name: &str, clock: Arc<dyn Clock>) -> Self {
-        let state =
-            State { in_order: VecDeque::new(), by_effect: BTreeMap::new(), calls: Vec::new(), complaints: Vec::new() };
+        let state = State {
+            in_order: VecDeque::new(),
+            by_effect: BTreeMap::new(),
+            given: BTreeMap::new(),
+            calls: Vec::new(),
+            complaints: Vec::new(),
+        };
         Self { name: name.to_owned(), clock, state: Mutex::new(state) }
     }
 
@@ -136,8 +151,8 @@ impl<T: Clone + fmt::Debug> Script<T> {
     }
 
     /// Plays the answer to a call: waits for its delay, then gives it with its cost.
-    async fn play(&self, effect: Option<&EffectId>, input: &Payload) -> Result<(T, Money), Failure> {
-        let turn = self.lock().take(&self.name, effect.map_or("(no effect)", EffectId::as_str), input)?;
+    async fn play(&self, caller: Caller<'_>, input: &Payload) -> Result<(T, Money), Failure> {
+        let turn = self.lock().turn_of(&self.name, &caller, input)?;
         if !turn.delay.is_zero() {
             self.clock.sleep_until(self.clock.now().saturating_add(turn.delay)).await;
         }
@@ -164,7 +179,19 @@ impl<T: Clone + fmt::Debug> Script<T> {
     }
 }
 
-impl<T: fmt::Debug> State<T> {
+impl<T: Clone + fmt::Debug> State<T> {
+    fn turn_of(&mut self, script: &str, caller: &Caller<'_>, input: &Payload) -> Result<Turn<T>, Failure> {
+        let attempt = (caller.idempotency_key.to_owned(), caller.attempt);
+        if let Some(given) = self.given.get(&attempt) {
+            return Ok(given.clone());
+        }
+        let turn = self.take(script, caller.effect.map_or("(no effect)", EffectId::as_str), input)?;
+        if !caller.idempotency_key.is_empty() {
+            self.given.insert(attempt, turn.clone());
+        }
+        Ok(turn)
+    }
+
     fn take(&mut self, script: &str, effect: &str, input: &Payload) -> Result<Turn<T>, Failure> {
         self.calls.push((effect.to_owned(), input.clone()));
         let number = self.calls.len();

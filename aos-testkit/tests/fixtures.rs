@@ -19,6 +19,9 @@ use stage::{fixture, scenarios, stage};
 
 const ORDERS: u64 = 200;
 
+/// Appends of a journal that counts as long.
+const LONG: u64 = 100;
+
 fn blessing() -> bool {
     env::var_os("AOS_BLESS").is_some_and(|value| value == "1") && env::var_os("CI").is_none()
 }
@@ -54,21 +57,12 @@ fn golden_files_are_what_the_scenarios_record() {
 fn every_order_and_number_of_workers_gives_one_content_hash() {
     for (name, scenario) in scenarios() {
         let expected = play(&name, &scenario).content_hash();
-        let plays = |workers: usize, order: u64| {
-            let mut undisturbed = scenario.clone();
-            // Which append a crash hits depends on the order: scenarios with crashes keep theirs.
-            if !scenario.crashes.is_empty() {
-                (undisturbed.crashes, _) = (scenario.crashes.clone(), order);
-            }
-            let order = if scenario.crashes.is_empty() { order } else { 0 };
-            let played = undisturbed.play(&stage()).unwrap();
+        // Which append a crash hits depends on the order, so scenarios with crashes keep theirs.
+        let orders = if scenario.crashes.is_empty() { ORDERS } else { 1 };
+        for (order, workers) in (0..orders).zip([1, 2, 8].into_iter().cycle()) {
+            let played = scenario.play(&stage()).unwrap();
             let ran = played.harness.workers(workers).order(order).run().unwrap_or_else(|e| panic!("{name}: {e}"));
-            ran.content_hash()
-        };
-        for order in 0..ORDERS {
-            for workers in [1, 2, 8] {
-                assert_eq!(plays(workers, order), expected, "{name}, order {order}, {workers} workers");
-            }
+            assert_eq!(ran.content_hash(), expected, "{name}, order {order}, {workers} workers");
         }
     }
 }
@@ -80,7 +74,14 @@ fn a_crash_between_any_two_appends_changes_nothing() {
             continue;
         }
         let undisturbed = play(&name, &scenario);
-        for kill in (1..=undisturbed.appends).flat_map(|append| [Kill::Before(append), Kill::After(append)]) {
+        // Long journals repeat themselves: there, crashes before and after an append take turns.
+        let both = undisturbed.appends <= LONG;
+        let kills = (1..=undisturbed.appends).flat_map(|append| match append % 2 {
+            _ if both => vec![Kill::Before(append), Kill::After(append)],
+            0 => vec![Kill::Before(append)],
+            _ => vec![Kill::After(append)],
+        });
+        for kill in kills {
             let played = scenario.play(&stage()).unwrap();
             let ledger = played.ledger;
             let ran = played.harness.workers(2).kill(kill).run().unwrap_or_else(|e| panic!("{name}, {kill:?}: {e}"));

@@ -34,7 +34,10 @@ fn verify(golden: &GoldenFile) -> Result<(), GoldenError> {
 
 /// Fields that carry no meaning: they may change without a drift as long as the chain is mended.
 fn is_without_meaning(pointer: &str) -> bool {
-    matches!(pointer, "/at" | "/run" | "/tenant" | "/reason" | "/retry_at" | "/seq")
+    // What `http_call` declares as volatile is recorded and hashes to nothing.
+    let volatile = matches!(pointer, "/output/elapsed_ms" | "/output/headers/date");
+    volatile
+        || matches!(pointer, "/at" | "/run" | "/tenant" | "/reason" | "/retry_at" | "/seq")
         || pointer.starts_with("/forked_from")
         || pointer.starts_with("/failure/message")
         || pointer.starts_with("/failure/details")
@@ -81,6 +84,13 @@ fn another(value: &Value) -> Value {
     }
 }
 
+/// Every entry, but of long journals, which repeat themselves: the beginning, the end, and every seventh between.
+fn worth_a_look(index: usize, golden: &GoldenFile) -> bool {
+    const LONG: usize = 100;
+    let entries = golden.lines.len();
+    entries <= LONG || index < 20 || index + 10 > entries || index % 7 == 0
+}
+
 fn with_line(golden: &GoldenFile, index: usize, value: &Value) -> GoldenFile {
     let mut mutated = golden.clone();
     mutated.lines[index] = Line::new(aos_core::canonical::to_string(value.clone()).unwrap());
@@ -106,7 +116,7 @@ fn a_change_of_any_field_is_found_at_its_entry() {
     let (mut changes, mut harmless) = (0, 0);
     for (name, golden) in goldens() {
         verify(&golden).unwrap_or_else(|e| panic!("{name}: {e}"));
-        for (index, line) in golden.lines.iter().enumerate() {
+        for (index, line) in golden.lines.iter().enumerate().filter(|(index, _)| worth_a_look(*index, &golden)) {
             let entry: Value = serde_json::from_str(line.as_str()).unwrap();
             let mut fields = Vec::new();
             pointers(&entry, "", &mut fields);

@@ -20,6 +20,9 @@ pub struct Scenario {
     /// A Rust workflow, `id@version`. It may call every skill of the stage.
     #[serde(default)]
     pub flow: Option<String>,
+    /// Rust workflows that the Rust workflow may start as children, `id@version`.
+    #[serde(default)]
+    pub children: Vec<String>,
     /// The run's input.
     #[serde(default)]
     pub input: Value,

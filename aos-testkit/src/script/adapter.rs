@@ -8,7 +8,7 @@ use aos_core::time::Clock;
 use aos_core::{BoxFuture, Failure};
 use serde_json::Value;
 
-use super::{Script, ScriptError, Turn};
+use super::{Caller, Script, ScriptError, Turn};
 
 /// An LLM adapter that gives scripted answers. Clones share the script, so that a test can keep one for
 /// [`finish`](ScriptedAdapter::finish).
@@ -111,7 +111,9 @@ impl LlmAdapter for ScriptedAdapter {
     fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, Failure>> {
         Box::pin(async move {
             let input = Payload::from_serialize(&*call.request)?;
-            let (reply, cost) = self.script.play(call.effect.as_ref(), &input).await?;
+            let caller =
+                Caller { effect: call.effect.as_ref(), idempotency_key: &call.idempotency_key, attempt: call.attempt };
+            let (reply, cost) = self.script.play(caller, &input).await?;
             let usage = reply.usage.unwrap_or_else(|| Usage {
                 input_tokens: tokens(input.len()),
                 output_tokens: tokens(reply.content.iter().filter_map(Content::as_text).map(str::len).sum()),

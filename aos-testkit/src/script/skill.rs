@@ -8,7 +8,7 @@ use aos_core::time::Clock;
 use aos_core::{BoxFuture, Failure};
 use serde_json::Value;
 
-use super::{Script, ScriptError, Turn};
+use super::{Caller, Script, ScriptError, Turn};
 
 /// A skill that gives scripted answers. Clones share the script, so that a test can keep one for
 /// [`finish`](ScriptedSkill::finish).
@@ -86,7 +86,9 @@ impl Skill for ScriptedSkill {
 
     fn call(&self, call: SkillCall) -> BoxFuture<'_, SkillResult> {
         Box::pin(async move {
-            let (output, cost) = self.script.play(Some(&call.effect), &call.input).await?;
+            let caller =
+                Caller { effect: Some(&call.effect), idempotency_key: &call.idempotency_key, attempt: call.attempt };
+            let (output, cost) = self.script.play(caller, &call.input).await?;
             Ok(SkillOutput { output, cost })
         })
     }
@@ -145,6 +147,19 @@ mod tests {
         assert_eq!(call(&skill, &clock, "b", json!({})).unwrap_err().code, codes::TIMEOUT);
         skill.finish().unwrap();
         assert_eq!(skill.calls().len(), 3);
+    }
+
+    #[test]
+    fn an_attempt_that_is_repeated_gets_its_answer_again() {
+        let clock = VirtualClock::default();
+        let skill = skill(&clock).turn(give(json!(1))).turn(give(json!(2)));
+        let ask = |key: &str, attempt| {
+            let input = Payload::null();
+            let caller = Caller { effect: None, idempotency_key: key, attempt };
+            pollster::block_on(skill.script.play(caller, &input)).unwrap().0.value().clone()
+        };
+        assert_eq!([ask("a", 1), ask("b", 1), ask("a", 1), ask("b", 1)], [json!(1), json!(2), json!(1), json!(2)]);
+        skill.finish().unwrap();
     }
 
     #[test]

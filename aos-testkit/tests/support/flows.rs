@@ -2,6 +2,11 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "test support: what is wrong with a fixture shows at once")]
 
+#[path = "flows/agent.rs"]
+mod agent;
+#[path = "flows/small.rs"]
+mod small;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,7 +87,18 @@ async fn compensate(ctx: &Ctx, done: Vec<String>) -> Result<Vec<String>, Failure
 /// Every Rust workflow of the fixtures.
 pub fn flows() -> Flows {
     let mut flows = Flows::new();
-    flows.register("order_saga", "1.0.0", order_saga).expect("a valid id");
+    let registered = [
+        flows.register("order_saga", "1.0.0", order_saga),
+        flows.register("support_agent", "1.0.0", agent::support_agent),
+        flows.register("refund", "1.0.0", small::refund),
+        flows.register("fan_out", "1.0.0", small::fan_out),
+        flows.register("poll", "1.0.0", small::poll),
+        flows.register("quotes", "1.0.0", small::quotes),
+        flows.register("nightly", "1.0.0", small::nightly),
+        flows.register("lottery", "1.0.0", small::lottery),
+        flows.register("page_watch", "1.0.0", small::page_watch),
+    ];
+    registered.into_iter().collect::<Result<(), _>>().expect("valid ids");
     flows
 }
 
