@@ -15,6 +15,8 @@ pub mod event;
 pub mod flow;
 pub mod id;
 pub mod journal;
+#[cfg(feature = "jsonpath")]
+mod jsonpath;
 pub mod limit;
 pub mod limiter;
 pub mod llm;

@@ -1,11 +1,15 @@
 //! The skills that come with the core: `echo`, `llm_invoke` and, with the feature `jsonpath`, `json_transform`.
 
 mod echo;
+#[cfg(feature = "jsonpath")]
+mod json_transform;
 mod llm_invoke;
 
 use std::sync::Arc;
 
 pub use echo::Echo;
+#[cfg(feature = "jsonpath")]
+pub use json_transform::JsonTransform;
 pub use llm_invoke::LlmInvoke;
 
 use serde_json::Value;
@@ -25,7 +29,12 @@ use crate::skill::{CostModel, CrashClass, Determinism, Skill, SkillContract};
 /// assert!(names.contains(&"llm_invoke@1.0.0".to_owned()));
 /// ```
 pub fn all(adapters: Arc<Adapters>) -> Vec<Arc<dyn Skill>> {
-    vec![Arc::new(Echo::new()), Arc::new(LlmInvoke::new(adapters))]
+    vec![
+        Arc::new(Echo::new()),
+        #[cfg(feature = "jsonpath")]
+        Arc::new(JsonTransform::new()),
+        Arc::new(LlmInvoke::new(adapters)),
+    ]
 }
 
 /// The contract of a skill of this module, at version 1.0.0.
