@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use aos_core::registry::Registry;
 use aos_core::skill::schema::{JsonSchemas, PlanInput};
-use aos_core::workflow::Plan;
+use aos_core::workflow::{Definition, Plan};
 use aos_core::{Failure, Payload};
-use serde_json::Value;
 
 use super::input::read_text;
 use super::ui::{CommandError, Exit};
-use crate::{clock, definition};
+use crate::clock;
 
 /// The plan of the definition in `file`, with the workflows in `children` at hand.
 ///
@@ -20,20 +19,20 @@ use crate::{clock, definition};
 pub fn plan(skills: &Registry, file: &Path, children: &[PathBuf]) -> Result<Arc<Plan>, CommandError> {
     for child in children {
         let (definition, plan) = read(skills, child)?;
-        skills.register_plan(definition, plan, clock::now()).map_err(|failure| wrong(failure, child))?;
+        let source = definition.source().clone();
+        skills.register_plan(source, plan, clock::now()).map_err(|failure| wrong(failure, child))?;
     }
     Ok(read(skills, file)?.1)
 }
 
-fn read(skills: &Registry, file: &Path) -> Result<(Value, Arc<Plan>), CommandError> {
+fn read(skills: &Registry, file: &Path) -> Result<(Definition, Arc<Plan>), CommandError> {
     let text = read_text(file)?;
     let is_json = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    // JSON is YAML too, but errors in it are explained better by its own parser.
-    let parsed =
-        if is_json { Payload::parse(&text).map(|payload| payload.value().clone()) } else { definition::yaml(&text) };
-    let definition = parsed.map_err(|failure| wrong(failure, file))?;
-    let plan = definition::resolve(&definition, skills).map_err(|failure| wrong(failure, file))?;
-    Ok((definition, plan))
+    // JSON is YAML too, but its own parser explains its mistakes better.
+    let definition = if is_json { Definition::from_json(&text) } else { Definition::from_yaml(&text) };
+    let definition = definition.map_err(|failure| wrong(failure, file))?;
+    let plan = definition.plan(skills).map_err(|failure| wrong(failure, file))?;
+    Ok((definition, Arc::new(plan)))
 }
 
 fn wrong(failure: Failure, file: &Path) -> CommandError {

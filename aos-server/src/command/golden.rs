@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use aos_core::flow::Flows;
 use aos_core::replay::golden::GoldenFile;
+use aos_core::replay::{chain_hash, verify_chain};
+use aos_core::{Failure, codes};
 use serde_json::json;
 
 use super::again::again;
@@ -65,8 +67,8 @@ async fn from_run(client: &Client, run: &str, note: &str) -> Result<GoldenFile, 
     let run: aos_core::id::RunId =
         run.parse().map_err(|e: aos_core::id::IdError| CommandError::usage(e.to_string()))?;
     let text = client.get(&["runs", run.as_str(), "golden"], &[]).await?.text();
-    let mut golden = GoldenFile::parse(&text).map_err(aos_core::Failure::from)?;
-    golden.verify(&Flows::new()).map_err(aos_core::Failure::from)?;
+    let mut golden = GoldenFile::parse(&text).map_err(Failure::from)?;
+    golden.verify(&Flows::new()).map_err(Failure::from)?;
     note.clone_into(&mut golden.header.note);
     Ok(golden)
 }
@@ -90,6 +92,10 @@ pub async fn bless(ui: &Ui, sources: Sources, files: &[PathBuf]) -> CommandResul
         let old = GoldenFile::parse(&text).map_err(|error| damaged(file, error.into()))?;
         let new = match old.verify(&Flows::new()) {
             Ok(_) => old.clone(),
+            Err(_) if !is_whole(&old) => {
+                let why = "its lines are not those that were recorded";
+                return Err(damaged(file, Failure::new(codes::JOURNAL_CORRUPT, why)));
+            }
             Err(_) => again(skills.clone(), Flows::new(), &old).await.map_err(|error| error.about(file))?,
         };
         let changed = new.to_string() != text;
@@ -111,7 +117,12 @@ pub async fn bless(ui: &Ui, sources: Sources, files: &[PathBuf]) -> CommandResul
     Ok(Exit::Yes)
 }
 
-fn damaged(file: &Path, failure: aos_core::Failure) -> CommandError {
+/// Whether the journal is the one that was recorded, whatever program reads it.
+fn is_whole(golden: &GoldenFile) -> bool {
+    verify_chain(&golden.lines, &golden.blob()).is_ok() && chain_hash(&golden.lines) == golden.header.chain_hash
+}
+
+fn damaged(file: &Path, failure: Failure) -> CommandError {
     CommandError::from(failure)
         .about(file)
         .hint("a damaged file can't be blessed: record it again with `golden record`")

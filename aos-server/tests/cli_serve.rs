@@ -1,0 +1,219 @@
+//! `serve`, and the client commands against it: over HTTP, and on its file.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
+
+mod cli_support;
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use cli_support::{Done, Place, run};
+use serde_json::{Value, json};
+
+/// A server that runs until it is dropped.
+struct Server {
+    child: Child,
+    url: String,
+    first_screen: String,
+    place: Place,
+}
+
+impl Server {
+    fn start() -> Self {
+        let place = Place::new();
+        let (child, url, first_screen) = start(&place);
+        Self { child, url, first_screen, place }
+    }
+
+    /// Runs a client command against it.
+    fn aos(&self, args: &[&str]) -> Done {
+        self.place.aos(&[args, &["--url", &self.url][..]].concat())
+    }
+
+    /// Creates a run of an inline definition.
+    fn create(&self, definition: Value, input: Value) -> String {
+        let body = json!({"workflow": definition, "input": input}).to_string();
+        let url = format!("{}/v1/runs", self.url);
+        let done =
+            curl(&["-sS", "--fail-with-body", &url, "-H", "content-type: application/json", "-d", &body]).exits(0);
+        done.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Ends it as an operator does; gives its exit code.
+    fn stop(&mut self) -> Option<i32> {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn start(place: &Place) -> (Child, String, String) {
+    let mut command = place.command(&["serve", "--port", "0"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let (sender, lines) = mpsc::channel();
+    let err = BufReader::new(child.stderr.take().unwrap());
+    // Read to the end, so that the server never waits for a reader.
+    std::thread::spawn(move || err.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+    let mut screen = String::new();
+    loop {
+        let line = lines.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|e| panic!("{e} after:\n{screen}"));
+        screen = format!("{screen}{line}\n");
+        if line.contains("curl ") {
+            let after = screen.split("http://127.0.0.1:").nth(1).unwrap();
+            let port: String = after.chars().take_while(char::is_ascii_digit).collect();
+            return (child, format!("http://127.0.0.1:{port}"), screen);
+        }
+    }
+}
+
+fn curl(args: &[&str]) -> Done {
+    run(Command::new("curl").args(args), b"")
+}
+
+fn greet() -> Value {
+    json!({"id": "greet", "steps": [{"id": "hello", "skill": "echo", "params": {"text": "Hello, {{ input.name }}!"}}]})
+}
+
+fn approval() -> Value {
+    json!({"id": "approval", "steps": [{"id": "ask", "signal": "approval"}, {"id": "done", "skill": "echo", "params": "{{ steps.ask.output }}"}]})
+}
+
+#[test]
+fn the_first_screen_says_where_the_data_is_and_what_to_try() {
+    let server = Server::start();
+    let data = server.place.path("aos-data/aos.db").canonicalize().unwrap();
+    for part in [data.to_str().unwrap(), "stub", "listening on http://127.0.0.1:"] {
+        assert!(server.first_screen.contains(part), "{part}: {}", server.first_screen);
+    }
+    let line = server.first_screen.lines().find(|line| line.contains("curl ")).unwrap();
+    let command = &line[line.find("curl ").unwrap()..];
+    let done = run(Command::new("sh").args(["-c", command]), b"").exits(0);
+    assert_eq!(done.json()["state"], "succeeded", "{command}");
+}
+
+#[test]
+fn runs_are_followed_from_the_command_line() {
+    let server = Server::start();
+    let id = server.create(greet(), json!({"name": "Ada"}));
+    server.aos(&["runs", "wait", &id]).exits(0).prints("succeeded").prints("Hello, Ada!").prints("Hash: ");
+    let run = server.aos(&["runs", "get", &id, "-o", "json"]).exits(0).json();
+    assert_eq!(run["output"], json!({"hello": {"text": "Hello, Ada!"}}));
+    server.aos(&["runs", "list"]).exits(0).prints(&id).prints("greet@1.0.0");
+    assert_eq!(server.aos(&["runs", "list", "--state", "failed", "-o", "json"]).exits(0).json(), json!([]));
+    assert_eq!(
+        server.aos(&["runs", "list", "--workflow", "greet", "-o", "json"]).exits(0).json()[0]["id"],
+        id.as_str()
+    );
+    let journal = server.aos(&["runs", "journal", &id]).exits(0).out;
+    assert!(journal.lines().count() >= 4 && journal.lines().all(|line| line.starts_with("{\"at\":")), "{journal}");
+    server.aos(&["runs", "get", "nobody"]).exits(1).says("ERR_NOT_FOUND");
+    server.aos(&["runs", "journal", "nobody"]).exits(1).says("ERR_NOT_FOUND");
+
+    let recorded = server.aos(&["golden", "record", "--run", &id, "--to", "greet.jsonl", "--note", "hello"]).exits(0);
+    let hash = run["content_hash"].as_str().unwrap();
+    recorded.prints(&format!("Hash: {hash}"));
+    assert_eq!(server.place.aos(&["replay", "greet.jsonl"]).exits(0).out, format!("Hash: {hash}\n"));
+
+    let fork = server.aos(&["runs", "fork", &id, "--at", "hello", "--with-output", "\"edited\""]).exits(0).out;
+    let fork = server.aos(&["runs", "wait", fork.trim(), "-o", "json"]).exits(0).json();
+    assert_eq!((&fork["output"], &fork["forked_from"]["run"]), (&json!({"hello": "edited"}), &json!(id)));
+    server.aos(&["runs", "fork", &id, "--at", "nothing"]).exits(1).says("ERR_NOT_FOUND");
+}
+
+#[test]
+fn runs_are_steered_from_the_command_line() {
+    let server = Server::start();
+    let id = server.create(approval(), json!({}));
+    server.aos(&["runs", "wait", &id, "--timeout", "0"]).exits(1).says("has not ended yet");
+    server.aos(&["golden", "record", "--run", &id]).exits(1).says("ERR_CONFLICT");
+    server.aos(&["runs", "signal", &id, "approval", "--payload", r#"{"by": "Ada"}"#]).exits(0);
+    server.aos(&["runs", "wait", &id]).exits(0).prints("Ada");
+    server.aos(&["runs", "signal", &id, "approval"]).exits(1).says("ERR_CONFLICT");
+    let id = server.create(approval(), json!({}));
+    server.aos(&["runs", "cancel", &id, "--reason", "no need"]).exits(0);
+    server.aos(&["runs", "wait", &id]).exits(1).prints("cancelled").prints("ERR_CANCELLED");
+    server.aos(&["runs", "journal", &id]).exits(0).prints("no need");
+}
+
+#[test]
+fn the_same_commands_work_on_the_file() {
+    let mut server = Server::start();
+    let id = server.create(approval(), json!({}));
+    let db = server.place.path("aos-data/aos.db");
+    let on_file = |args: &[&str]| server.place.aos(&[args, &["--db", db.to_str().unwrap()][..]].concat());
+    // Beside the server.
+    on_file(&["runs", "list"]).exits(0).prints(&id);
+    on_file(&["runs", "signal", &id, "approval", "--payload", "7"]).exits(0);
+    server.aos(&["runs", "wait", &id]).exits(0).prints("7");
+    assert_eq!(server.stop(), Some(0));
+    // Without it.
+    server.aos(&["runs", "list"]).exits(3);
+    let on_file = |args: &[&str]| server.place.aos(&[args, &["--db", db.to_str().unwrap()][..]].concat());
+    on_file(&["runs", "get", &id]).exits(0).prints("succeeded");
+    on_file(&["runs", "journal", &id]).exits(0).prints("run_finished");
+    on_file(&["golden", "record", "--run", &id, "--to", "kept.jsonl"]).exits(0);
+    server.place.aos(&["golden", "verify", "kept.jsonl"]).exits(0);
+    on_file(&["registry", "list"]).exits(0).prints("echo@1.0.0");
+    server.place.aos(&["runs", "list", "--db", "nowhere/none.db"]).exits(2).says("nowhere/none.db");
+}
+
+#[test]
+fn registries_are_carried_over() {
+    let (one, two) = (Server::start(), Server::start());
+    one.aos(&["registry", "list"]).exits(0).prints("skill     echo@1.0.0").prints("http_call@1.0.0");
+    one.aos(&["registry", "export", "--to", "one.json"]).exits(0).prints("Hash: ");
+    let text = one.aos(&["registry", "export"]).exits(0).out;
+    assert_eq!(text, one.place.read("one.json"));
+    two.place.write("one.json", &text);
+    two.aos(&["registry", "import", "one.json"]).exits(0).prints("added: 0");
+    two.aos(&["registry", "diff", "one.json"]).exits(0).prints("no difference");
+}
+
+#[test]
+fn a_taken_port_is_explained() {
+    let server = Server::start();
+    let port = server.url.rsplit(':').next().unwrap();
+    let place = Place::new();
+    place.aos(&["serve", "--port", port]).exits(2).says(port).says("--port");
+}
+
+#[test]
+fn a_server_that_was_killed_goes_on_where_it_was() {
+    let mut server = Server::start();
+    let id = server.create(approval(), json!({}));
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    let (child, url, _) = start(&server.place);
+    (server.child, server.url) = (child, url);
+    server.aos(&["runs", "signal", &id, "approval"]).exits(0);
+    server.aos(&["runs", "wait", &id]).exits(0).prints("succeeded");
+}
+
+#[test]
+fn logs_go_where_settings_say() {
+    let place = Place::new();
+    let mut command = place.command(&["serve", "--port", "0"]);
+    command.env("LOG_FORMAT", "json").env("LOG_FILE", "aos.log").env("AOS_HTTP_ALOW", "x");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let log = place.path("aos.log");
+    let read = || std::fs::read_to_string(&log).unwrap_or_default();
+    while !read().contains("curl ") {
+        assert_eq!(child.try_wait().unwrap(), None, "{}", read());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let lines: Vec<Value> = read().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    assert!(messages[0].contains("did you mean AOS_HTTP_ALLOW?"), "{messages:?}");
+    assert!(messages.iter().any(|message| message.starts_with("listening on http://127.0.0.1:")), "{messages:?}");
+}
