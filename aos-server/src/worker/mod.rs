@@ -7,6 +7,8 @@
 mod advance;
 mod claim;
 mod lease;
+#[cfg(test)]
+mod tests;
 
 pub mod verify;
 

@@ -133,18 +133,26 @@ fn budget(text: &str) -> ApiResult<Money> {
 }
 
 fn unresolved(failure: Failure) -> Simulation {
+    let missing_skills = unresolved_skills(&failure.details);
     Simulation {
         feasible: false,
         workflow: None,
         plan_hash: None,
         problems: vec![failure.into()],
-        missing_skills: Vec::new(),
+        missing_skills,
         effects: None,
         cost_usd: None,
         budget_usd: None,
         within_budget: None,
         steps: Vec::new(),
     }
+}
+
+/// The requirements that no skill fits, from a definition's list of mistakes.
+fn unresolved_skills(details: &Value) -> Vec<String> {
+    let mistakes = details["mistakes"].as_array().into_iter().flatten();
+    let about_skills = mistakes.filter(|mistake| mistake["path"].as_str().is_some_and(|path| path.ends_with("/skill")));
+    about_skills.filter_map(|mistake| serde_json::from_str(mistake["found"].as_str()?).ok()).collect()
 }
 
 fn judge(
