@@ -83,7 +83,8 @@ async fn a_definition_is_registered_once_and_run() {
 #[tokio::test]
 async fn a_definition_in_the_request_is_run_as_it_is() {
     let api = Api::new().await;
-    let definition = json!({"id": "hello", "steps": [{"id": "greet", "skill": "shout", "params": "Hello, {{ input.name }}!"}]});
+    let definition =
+        json!({"id": "hello", "steps": [{"id": "greet", "skill": "shout", "params": "Hello, {{ input.name }}!"}]});
     let body = json!({"workflow": definition, "input": {"name": "Ada"}});
     let run = api.post("/v1/runs?wait=30s", &body).await.is(201).json();
     assert_eq!(run["output"], json!({"greet": "HELLO, ADA!"}), "{run}");
@@ -105,7 +106,11 @@ async fn every_mistake_of_a_definition_is_listed() {
     let problem = api.post("/v1/runs", &json!({"workflow": unknown})).await.problem(422, "ERR_INVALID_DEFINITION");
     assert_eq!(problem["errors"][0]["path"], "/steps/0/skill");
     let simulated = api.post("/v1/simulate", &json!({"workflow": unknown})).await.is(200).json();
-    assert_eq!((&simulated["feasible"], &simulated["missing_skills"]), (&json!(false), &json!(["shuot"])), "{simulated}");
+    assert_eq!(
+        (&simulated["feasible"], &simulated["missing_skills"]),
+        (&json!(false), &json!(["shuot"])),
+        "{simulated}"
+    );
     api.send(yaml("/v1/workflows", "id: [")).await.problem(400, "ERR_INVALID_YAML");
     let schema = api.get("/v1/workflows/schema").await.is(200).json();
     assert!(schema["properties"]["steps"].is_object(), "{schema}");
