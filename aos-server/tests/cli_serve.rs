@@ -56,6 +56,7 @@ impl Drop for Server {
     }
 }
 
+#[allow(clippy::zombie_processes, reason = "a test that fails here ends anyway")]
 fn start(place: &Place) -> (Child, String, String) {
     let mut command = place.command(&["serve", "--port", "0"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
