@@ -5,7 +5,9 @@
 
 mod adapter;
 mod adapters;
+mod cassette;
 mod content;
+mod recorded;
 mod request;
 mod response;
 mod sample;
@@ -13,7 +15,9 @@ mod stub;
 
 pub use adapter::{LlmAdapter, LlmAnswer, LlmCall};
 pub use adapters::{AdapterStatus, Adapters, STUB, Switches};
+pub use cassette::Cassette;
 pub use content::{CacheTtl, Content, ImageSource};
+pub use recorded::{RecordedAdapter, Recorder};
 pub use request::{LlmRequest, Message, Role, Tool, ToolChoice};
 pub use response::{LlmResponse, StopReason, Usage};
 pub use stub::StubAdapter;

@@ -290,7 +290,8 @@ mod tests {
     #[test]
     fn check_names_the_field() {
         let tool = |name: &str| Tool { name: name.into(), description: String::new(), input_schema: json!({}) };
-        let table: [(&str, Box<dyn Fn(&mut LlmRequest)>); 8] = [
+        type Break = Box<dyn Fn(&mut LlmRequest)>;
+        let table: [(&str, Break); 8] = [
             ("`model` is empty", Box::new(|r| r.model.clear())),
             ("`messages` is empty", Box::new(|r| r.messages.clear())),
             ("`max_tokens` is 0", Box::new(|r| r.max_tokens = 0)),

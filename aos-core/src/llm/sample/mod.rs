@@ -22,10 +22,10 @@ const MAX_DEPTH: usize = 24;
 const PLAIN_DEPTH: usize = 4;
 
 /// How many values and parts of values one sample may try in all.
-const FUEL: u64 = 50_000;
+const FUEL: u64 = 20_000;
 
 /// How many steps all checks of one sample may take.
-const CHECK_FUEL: u64 = 2_000_000;
+const CHECK_FUEL: u64 = 400_000;
 
 /// How often a value is tried with other choices before its parent makes other choices.
 const ATTEMPTS: u32 = 16;
