@@ -30,11 +30,15 @@ use std::time::Duration;
 
 use aos_core::diff::{diff, display};
 use aos_core::flow::Flows;
+use aos_core::id::TenantId;
+use aos_core::llm::{Adapters, StubAdapter};
 use aos_core::memory::VirtualClock;
 use aos_core::payload::Payload;
-use aos_core::skill::SkillContract;
+use aos_core::registry::Registry;
+use aos_core::skill::schema::JsonSchemas;
+use aos_core::skill::{SkillContract, builtin};
 use aos_core::time::Clock;
-use aos_core::workflow::{Plan, PlanBuilder};
+use aos_core::workflow::{Definition, Plan, PlanBuilder};
 use aos_core::{Code, Failure, codes};
 use serde_json::{Value, json};
 
@@ -44,19 +48,17 @@ use crate::harness::{Harness, Kill, Ran, START};
 use crate::script::{ScriptError, ScriptedSkill, Turn};
 use crate::skills::{Ledger, Page, Skills, TestSkills, Web};
 
-type Definitions = Arc<dyn Fn(&Path, &Skills) -> Result<Arc<Plan>, Failure> + Send + Sync>;
 type MoreSkills = Arc<dyn Fn(Arc<dyn Clock>) -> Result<Skills, Failure> + Send + Sync>;
 
 /// What scenarios are played on: the workflows and skills that their files name.
 #[derive(Clone, Default)]
 pub struct Stage {
     flows: Flows,
-    definitions: Option<Definitions>,
     skills: Option<MoreSkills>,
 }
 
 impl Stage {
-    /// The [test skills](TestSkills), and no workflows.
+    /// The [test skills](TestSkills), the core's own skills with the stub as the only model, and no Rust workflows.
     pub fn new() -> Self {
         Self::default()
     }
@@ -75,16 +77,6 @@ impl Stage {
         skills: impl Fn(Arc<dyn Clock>) -> Result<Skills, Failure> + Send + Sync + 'static,
     ) -> Self {
         self.skills = Some(Arc::new(skills));
-        self
-    }
-
-    /// How a definition file becomes a plan, given the skills of the stage.
-    #[must_use]
-    pub fn definitions(
-        mut self,
-        plan: impl Fn(&Path, &Skills) -> Result<Arc<Plan>, Failure> + Send + Sync + 'static,
-    ) -> Self {
-        self.definitions = Some(Arc::new(plan));
         self
     }
 }
@@ -129,14 +121,21 @@ impl Scenario {
         let clock = VirtualClock::new(START);
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let kit = TestSkills::new(Arc::clone(&shared), self.web()?)?;
-        let mut skills = kit.skills.clone();
+        let adapters = Adapters::new(Arc::default()).with(Arc::new(StubAdapter));
+        let builtin = builtin::all(Arc::new(adapters)).into_iter();
+        let mut skills = builtin.fold(kit.skills.clone(), Skills::with_shared);
         if let Some(more) = &stage.skills {
             skills = more(Arc::clone(&shared))?.iter().cloned().fold(skills, Skills::with_shared);
         }
         let scripts = self.scripts.iter().map(|script| script.skill(&shared)).collect::<Result<Vec<_>, _>>()?;
         skills = scripts.iter().cloned().fold(skills, Skills::with);
-        let plan = self.plan(stage, &skills)?;
-        let mut harness = Harness::new(plan, Arc::new(skills))
+        // As on a server: what a skill takes and gives is held against its schemas.
+        let registry = Registry::build(TenantId::default(), Arc::new(JsonSchemas::new()));
+        for skill in skills.iter() {
+            registry.register(Arc::clone(skill), START)?;
+        }
+        let plan = self.plan(&registry, &skills)?;
+        let mut harness = Harness::new(plan, Arc::new(registry))
             .flows(stage.flows.clone())
             .clock(clock)
             .input(self.input.clone())?
@@ -206,12 +205,14 @@ impl Scenario {
         Err(format!("{}{why}", display(&changes)))
     }
 
-    fn plan(&self, stage: &Stage, skills: &Skills) -> Result<Arc<Plan>, Failure> {
+    fn plan(&self, registry: &Registry, skills: &Skills) -> Result<Arc<Plan>, Failure> {
         match (&self.workflow, &self.flow) {
             (Some(file), None) => {
-                let definitions =
-                    stage.definitions.as_ref().ok_or_else(|| invalid("the stage knows no definitions"))?;
-                definitions(&self.directory.join(file), skills)
+                for child in &self.children {
+                    let (source, plan) = defined(&self.directory.join(child), registry)?;
+                    registry.register_plan(source, plan, START)?;
+                }
+                Ok(defined(&self.directory.join(file), registry)?.1)
             }
             (None, Some(flow)) => {
                 let children = self.children.iter().map(|child| builder(child, skills));
@@ -295,6 +296,17 @@ pub fn files(directory: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|ext| ext == "yaml")).collect();
     files.sort();
     files
+}
+
+/// A definition file and its plan.
+fn defined(file: &Path, registry: &Registry) -> Result<(Value, Arc<Plan>), Failure> {
+    let about = |mut failure: Failure| {
+        failure.message = format!("{}: {}", file.display(), failure.message);
+        failure
+    };
+    let definition = Definition::from_yaml(&read(file)?).map_err(about)?;
+    let plan = definition.plan(registry).map_err(about)?;
+    Ok((definition.source().clone(), Arc::new(plan)))
 }
 
 /// The plan of a Rust workflow that may call every skill there is.

@@ -20,7 +20,7 @@ pub struct Scenario {
     /// A Rust workflow, `id@version`. It may call every skill of the stage.
     #[serde(default)]
     pub flow: Option<String>,
-    /// Rust workflows that the Rust workflow may start as children, `id@version`.
+    /// Workflows that it may start as children: definition files for a definition, `id@version` for a Rust workflow.
     #[serde(default)]
     pub children: Vec<String>,
     /// The run's input.
