@@ -32,10 +32,11 @@ pub enum LogFormat {
     Text,
 }
 
-/// The filter of a `LOG_LEVEL`: at a bare `debug` or `trace` AOS speaks and the libraries below it stay at `info`.
+/// The filter of a `LOG_LEVEL`: at a bare level AOS speaks at it, and the libraries below it at `info` at most.
 fn filter(directives: &str) -> Result<EnvFilter, Failure> {
     let quiet = match directives {
-        "debug" | "trace" => format!("info,aos_server={directives},aos_core={directives}"),
+        "debug" | "trace" => format!("info,opentelemetry_sdk=warn,aos_server={directives},aos_core={directives}"),
+        "info" => "info,opentelemetry_sdk=warn".to_string(),
         other => other.to_string(),
     };
     EnvFilter::builder().parse(&quiet).map_err(|e| {
