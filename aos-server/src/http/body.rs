@@ -141,7 +141,9 @@ fn huge_integer(json: &str) -> Result<(), Failure> {
                     let number: String = token.chars().take(40).collect();
                     return Err(Failure::new(
                         codes::NUMBER_OUT_OF_RANGE,
-                        format!("the number {number} at line {line} column {column} is beyond 2^53 - 1: send it as a string"),
+                        format!(
+                            "the number {number} at line {line} column {column} is beyond 2^53 - 1: send it as a string"
+                        ),
                     ));
                 }
                 at += token.len() - 1;
