@@ -88,6 +88,7 @@ fn recursion_ends() {
 }
 
 proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(100))]
     /// Whatever comes out conforms by the sampler's own check; whatever goes in does not panic or hang.
     #[test]
     fn what_is_given_out_conforms(schema in any_schema(), seed in 0_u64..1_000) {

@@ -61,11 +61,13 @@ impl<'s> Sampler<'s, '_> {
             facets.all("pattern").filter_map(Value::as_str).filter_map(|text| Pattern::parse(text).ok()).collect();
         let formats: Vec<&str> = facets.all("format").filter_map(Value::as_str).collect();
         (0..TRIES).find_map(|_| {
-            let text = formats
-                .iter()
-                .find_map(|format| format::make(format, self.rng))
-                .or_else(|| patterns.first().map(|pattern| pattern.make(self.rng, min, max)))
-                .unwrap_or_else(|| self.words(name, min, max));
+            let made = formats.iter().find_map(|format| format::make(format, self.rng));
+            let text = match made {
+                Some(text) => text,
+                None if patterns.is_empty() => self.words(name, min, max),
+                // A pattern that says nothing of the end lets a short text go on.
+                None => longer(self.pick(&patterns)?.make(self.rng, min, max), min),
+            };
             let chars = text.chars().count();
             let fits = (min..=max).contains(&chars)
                 && patterns.iter().all(|pattern| pattern.matches(&text))
@@ -82,7 +84,7 @@ impl<'s> Sampler<'s, '_> {
             // A short text still differs from others: keep the end, where the number is.
             return text.chars().skip(length - max).collect();
         }
-        text.chars().chain(" and so on".chars().cycle()).take(length.max(min)).collect()
+        longer(text, min)
     }
 
     fn number(&mut self, facets: &Facets<'s>, integer: bool) -> Option<Value> {
@@ -131,7 +133,8 @@ impl<'s> Sampler<'s, '_> {
         let (low, high) = match (low, high) {
             (None, None) => (0, width),
             (Some(low), None) => (low, low.checked_add(width)?),
-            (None, Some(high)) => (high.checked_sub(width)?.max(0.min(high)), high),
+            (None, Some(high)) if high >= 0 => (high.checked_sub(width)?.max(0), high),
+            (None, Some(high)) => (high.checked_sub(width)?, high),
             (Some(low), Some(high)) => (low, high),
         };
         let (low, high) = (low.max(-SAFE), high.min(SAFE));
@@ -289,4 +292,10 @@ impl<'s> Sampler<'s, '_> {
             None => Some(format!("key_{number}")),
         }
     }
+}
+
+/// `text` with more text after it, if it is shorter than `min` characters.
+fn longer(text: String, min: usize) -> String {
+    let length = text.chars().count();
+    text.chars().chain(" and so on".chars().cycle()).take(length.max(min)).collect()
 }
