@@ -12,3 +12,10 @@ pub mod script;
 pub mod skills;
 
 mod executor;
+
+/// The Rust of the pages, as doc tests: what a page shows compiles and holds.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../README.md")]
+    mod readme {}
+}
