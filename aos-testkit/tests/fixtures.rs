@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
 
+use aos_core::replay::golden::GoldenFile;
 use aos_core::skill::CrashClass;
 use aos_testkit::harness::{Kill, Ran};
 use aos_testkit::scenario::{Scenario, check};
@@ -96,6 +97,19 @@ fn a_crash_between_any_two_appends_changes_nothing() {
             ran.replay().unwrap_or_else(|e| panic!("{name}, {kill:?}: {e}"));
         }
     }
+}
+
+#[test]
+fn a_replay_gives_one_hash_a_thousand_times_and_from_eight_threads() {
+    let text = fs::read_to_string(fixture("golden/workflow_data_extraction.jsonl")).unwrap();
+    let golden = GoldenFile::parse(&text).unwrap();
+    let replay = || golden.verify(&flows::flows()).unwrap().content_hash().unwrap();
+    let mut hashes: BTreeSet<_> = (0..200).map(|_| replay()).collect();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| (0..100).map(|_| replay()).collect::<Vec<_>>())).collect();
+        threads.into_iter().for_each(|thread| hashes.extend(thread.join().unwrap()));
+    });
+    assert_eq!(hashes, BTreeSet::from([golden.header.content_hash]));
 }
 
 fn calls_keep_their_promises(ran: &Ran, what: &str) {
