@@ -1,3 +1,22 @@
-//! Benchmarks that need a process of their own; the small ones are in `benches/`.
+//! Load commands: what needs a process, a disk and many runs. Small benchmarks are in `benches/` (criterion).
 
-fn main() {}
+#![allow(clippy::print_stdout, reason = "a command that prints its figures")]
+
+mod percentile;
+mod w1;
+
+use clap::Parser;
+
+/// Measures AOS under load, each figure beside a floor measured in the same run.
+#[derive(Parser)]
+enum Command {
+    /// Runs of five sequential recorded steps of 200 bytes, each durable before the next one starts, on SQLite.
+    W1(w1::Options),
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    match Command::parse() {
+        Command::W1(options) => w1::run(&options).await,
+    }
+}

@@ -163,17 +163,32 @@ impl Host {
     }
 
     /// Creates a run, drives it to its end, and gives it with its journal: all that an embedder of small programs
-    /// needs. The run is created under `options.run`; one that is there already is joined if it can be claimed.
+    /// needs.
     ///
     /// # Errors
-    /// As [`drive`]; [`codes::CONFLICT`] when another worker has the run.
+    /// As [`Host::run_to_end`].
     pub async fn run(&self, plan: &Arc<Plan>, input: Payload, options: RunOptions) -> Result<RunReport, Failure> {
-        let hash = self.keep_plan(plan).await?;
+        let (tenant, run) = (options.tenant.clone(), options.run.clone());
+        let finished = self.run_to_end(plan, input, options).await?;
+        let lines = self.stores.journal.read(&tenant, &run, 0, usize::MAX).await?;
+        Ok(RunReport { finished, lines })
+    }
+
+    /// Creates a run under `options.run` and drives it to its end.
+    ///
+    /// # Errors
+    /// As [`drive`]; [`codes::CONFLICT`] when the run exists already, or another worker has taken it.
+    pub async fn run_to_end(
+        &self,
+        plan: &Arc<Plan>,
+        input: Payload,
+        options: RunOptions,
+    ) -> Result<RunFinished, Failure> {
         let new = NewRun {
-            run: options.run,
+            run: options.run.clone(),
             tenant: options.tenant,
             workflow: plan.workflow.clone(),
-            plan: hash,
+            plan: self.keep_plan(plan).await?,
             input,
             seed: options.seed,
             budget: options.budget,
@@ -182,18 +197,18 @@ impl Host {
             idempotency_key: None,
             request_id: None,
         };
-        let (tenant, run) = (new.tenant.clone(), new.run.clone());
-        let busy = || Failure::new(codes::CONFLICT, format!("the run {run} exists and is not this host's to drive"));
+        let busy = || {
+            let message = format!("the run {} exists and is not this host's to drive", options.run);
+            Failure::new(codes::CONFLICT, message)
+        };
         let claim = match self.stores.runs.create(new, Some((self.worker.clone(), self.lease))).await? {
             Created::New(record, Some(lease)) => Claim { lease, record },
             Created::New(..) | Created::Existing(_) => return Err(busy()),
         };
-        let finished = match drive(self, claim).await? {
-            Driven::Finished(finished) => finished,
-            Driven::Parked | Driven::LeaseLost => return Err(busy()),
-        };
-        let lines = self.stores.journal.read(&tenant, &run, 0, usize::MAX).await?;
-        Ok(RunReport { finished, lines })
+        match drive(self, claim).await? {
+            Driven::Finished(finished) => Ok(finished),
+            Driven::Parked | Driven::LeaseLost => Err(busy()),
+        }
     }
 
     /// Claims up to `max` runs that are waiting for a worker, after a restart say, and drives them side by side; gives
