@@ -27,7 +27,7 @@ const STEPS: usize = 1_000;
 
 /// 200 bytes of JSON, as a skill may give them.
 fn output() -> Payload {
-    let text = "The quick brown fox jumps over the lazy dog and then does it again, ".repeat(2);
+    let text = "The quick brown fox jumps over the lazy dog and then does it again, ".repeat(3);
     Payload::new(json!({"id": 1234567, "ok": true, "score": 0.75, "text": &text[..140]})).unwrap()
 }
 
