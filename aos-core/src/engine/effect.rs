@@ -59,6 +59,8 @@ impl CallPolicy {
 enum State {
     Pending(Box<Pending>),
     Ended(Leaf),
+    /// Between the two.
+    Taken,
 }
 
 /// All effects of a run by id.
@@ -84,7 +86,7 @@ impl Effects {
     pub(super) fn pending(&mut self, effect: &EffectId) -> Option<&mut Pending> {
         match self.states.get_mut(effect) {
             Some(State::Pending(pending)) => Some(pending),
-            Some(State::Ended(_)) | None => None,
+            Some(State::Ended(_) | State::Taken) | None => None,
         }
     }
 
@@ -95,16 +97,16 @@ impl Effects {
 
     /// Takes a pending effect out, for [`Effects::end`] to put its leaf in.
     pub(super) fn take(&mut self, effect: &EffectId) -> Option<Box<Pending>> {
-        match self.states.remove(effect) {
-            Some(State::Pending(pending)) => {
+        let state = self.states.get_mut(effect)?;
+        match std::mem::replace(state, State::Taken) {
+            State::Pending(pending) => {
                 self.pending -= 1;
                 Some(pending)
             }
-            Some(ended @ State::Ended(_)) => {
-                self.states.insert(effect.clone(), ended);
+            other => {
+                *state = other;
                 None
             }
-            None => None,
         }
     }
 
@@ -119,7 +121,7 @@ impl Effects {
             .iter_mut()
             .filter_map(|(effect, state)| match state {
                 State::Pending(pending) => Some((effect.clone(), &mut **pending)),
-                State::Ended(_) => None,
+                State::Ended(_) | State::Taken => None,
             })
             .collect();
         pending.sort_by_key(|(_, pending)| pending.place);
@@ -133,7 +135,7 @@ impl Effects {
             .iter()
             .filter_map(|(effect, state)| match state {
                 State::Ended(leaf) => Some((effect, leaf)),
-                State::Pending(_) => None,
+                State::Pending(_) | State::Taken => None,
             })
             .collect();
         leaves.sort_unstable_by_key(|(effect, _)| *effect);

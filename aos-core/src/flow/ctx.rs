@@ -30,8 +30,7 @@ impl Ctx {
     /// Await the call for its output. Its effect id is `<skill>:<n>` within the scope, unless [`Call::name`] says
     /// otherwise.
     pub fn call<T: Serialize + ?Sized>(&self, skill: &str, input: &T) -> Call {
-        let plan = self.shared.plan();
-        let pinned = plan.select(skill).map(|pin| pin.skill.clone());
+        let pinned = self.shared.select(skill);
         Call {
             ctx: self.clone(),
             name: None,

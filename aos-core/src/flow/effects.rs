@@ -11,6 +11,7 @@ use crate::error::{Failure, codes};
 use crate::event::{Command, Request};
 use crate::flow::Patches;
 use crate::id::EffectId;
+use crate::skill::SkillVersion;
 use crate::workflow::Plan;
 
 /// The shared state, behind one lock that is held for moments only.
@@ -25,10 +26,12 @@ struct State {
     results: HashMap<EffectId, EffectResult>,
     wakers: HashMap<EffectId, Waker>,
     outstanding: HashSet<EffectId>,
-    used: HashSet<String>,
+    used: HashSet<EffectId>,
     counters: HashMap<String, u64>,
     patches: Patches,
     patched: BTreeMap<String, bool>,
+    /// The pin that each requirement has selected.
+    selected: HashMap<String, SkillVersion>,
 }
 
 impl Shared {
@@ -43,6 +46,7 @@ impl Shared {
             counters: HashMap::new(),
             patches,
             patched: BTreeMap::new(),
+            selected: HashMap::new(),
         })))
     }
 
@@ -53,6 +57,17 @@ impl Shared {
 
     pub(super) fn plan(&self) -> Arc<Plan> {
         Arc::clone(&self.lock().plan)
+    }
+
+    /// The pinned skill that a requirement selects.
+    pub(super) fn select(&self, requirement: &str) -> Result<SkillVersion, Failure> {
+        let mut state = self.lock();
+        if let Some(skill) = state.selected.get(requirement) {
+            return Ok(skill.clone());
+        }
+        let skill = state.plan.select(requirement)?.skill.clone();
+        state.selected.insert(requirement.to_owned(), skill.clone());
+        Ok(skill)
     }
 
     pub(super) fn take_requests(&self) -> Vec<Request> {
@@ -82,18 +97,29 @@ impl Shared {
 
     /// The name of the next thing called `what` in `scope`: `scope/what:1`, `scope/what:2`, ….
     pub(super) fn next_name(&self, scope: &str, what: &str) -> String {
+        let mut name = join(scope, what);
         let mut state = self.lock();
-        let name = join(scope, what);
-        let counter = state.counters.entry(name.clone()).or_insert(0);
-        *counter += 1;
-        format!("{name}:{counter}")
+        let count = match state.counters.get_mut(&name) {
+            Some(counter) => {
+                *counter += 1;
+                *counter
+            }
+            None => {
+                state.counters.insert(name.clone(), 1);
+                1
+            }
+        };
+        drop(state);
+        name.push(':');
+        name.push_str(&count.to_string());
+        name
     }
 
     /// Asks for an effect.
     fn request(&self, name: String, command: Result<Command, Failure>) -> Result<EffectId, Failure> {
         let mut state = self.lock();
         let effect = EffectId::new(&name).map_err(|error| Failure::new(codes::EFFECT_ID_INVALID, error.to_string()))?;
-        if !state.used.insert(name) {
+        if !state.used.insert(effect.clone()) {
             let message = format!("the effect name {effect} is used twice: name each effect of one scope differently");
             return Err(Failure::new(codes::EFFECT_ID_INVALID, message));
         }

@@ -263,7 +263,8 @@ impl Plan {
     /// # Errors
     /// [`codes::SKILL_NOT_IN_PLAN`].
     pub fn pin(&self, skill: &SkillVersion) -> Result<&SkillPin, Failure> {
-        self.skills.get(&skill.to_string()).ok_or_else(|| {
+        // A plan pins few skills: comparing them is faster than making the key's text.
+        self.skills.values().find(|pin| pin.skill == *skill).ok_or_else(|| {
             Failure::new(
                 codes::SKILL_NOT_IN_PLAN,
                 format!("the plan of {} pins no skill {skill}; it pins {}", self.workflow, list(self.skills.keys())),
