@@ -18,4 +18,12 @@ mod executor;
 mod pages {
     #[doc = include_str!("../../README.md")]
     mod readme {}
+    #[doc = include_str!("../../docs/src/getting-started-embedded.md")]
+    mod embedded {}
+    #[doc = include_str!("../../docs/src/writing-a-skill.md")]
+    mod skill {}
+    #[doc = include_str!("../../docs/src/writing-a-backend.md")]
+    mod backend {}
+    #[doc = include_str!("../../docs/src/golden-tests.md")]
+    mod golden {}
 }
