@@ -129,6 +129,7 @@ fn an_alias_bomb_is_an_error() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "blessing is asked for by the environment and writes a file")]
 fn the_published_schema_accepts_what_the_parser_accepts() {
     let blessed = include_str!("../schema/workflow.schema.json");
     let text = format!("{}\n", serde_json::to_string_pretty(&definition_schema()).unwrap());
@@ -148,7 +149,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
-    fn mutated_definitions_never_panic(at in 0..REAL.len(), with in any::<u8>(), cut in 0usize..4) {
+    fn mutated_definitions_never_panic(at in 0..REAL.len(), with in any::<u8>(), cut in 0_usize..4) {
         let mut bytes = REAL.as_bytes().to_vec();
         bytes[at] = with;
         bytes.drain(at..(at + cut).min(bytes.len()));

@@ -1,4 +1,4 @@
-//! The contract of [`Limiter`](aos_core::limiter::Limiter), for one with [`LIMITS`].
+//! The contract of [`Limiter`], for one with [`LIMITS`].
 
 use std::time::Duration;
 

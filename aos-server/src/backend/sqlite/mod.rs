@@ -1,7 +1,7 @@
 //! Everything in one SQLite file: what `aos-server` uses when nothing else is set.
 //!
 //! - **One writer.** A thread of its own holds the one connection that writes and commits whatever is queued in one
-//!   transaction ([group commit](writer)); readers have connections of their own and never wait for it (WAL).
+//!   transaction (group commit, `writer.rs`); readers have connections of their own and never wait for it (WAL).
 //! - **Durable means on disk.** `synchronous = FULL`: a commit is acknowledged after `fdatasync`.
 //! - **Correct with several processes.** Fences, indices and inbox numbers are checked in SQL, inside the writing
 //!   transaction, so a CLI command may use the file beside the server. What another process changed is noticed
