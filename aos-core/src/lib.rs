@@ -76,6 +76,7 @@ pub mod driver;
 pub mod engine;
 pub mod error;
 pub mod event;
+mod fast_map;
 pub mod flow;
 pub mod id;
 pub mod journal;

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use crate::canonical::Hash;
+use crate::canonical::{Hash, push_string};
 use crate::engine::effect::{Effects, Pending, stable_hash};
 use crate::error::Code;
 use crate::event::{Requested, RunStarted, RunStatus};
@@ -93,11 +93,19 @@ impl Leaf {
             Some(_) => text.push_str("\"ok\""),
             None => drop(text.pop()),
         }
-        // Writing into a String never fails.
-        let _ = write!(text, "],\"cost\":\"{}\",\"effect\":", self.cost);
+        text.push_str("],\"cost\":\"");
+        if self.cost.is_zero() {
+            text.push('0');
+        } else {
+            // Writing into a String never fails.
+            let _ = write!(text, "{}", self.cost);
+        }
+        text.push_str("\",\"effect\":");
         push_string(text, effect.as_str());
         push_hash(text, ",\"input\":\"", self.input);
-        let _ = write!(text, "\",\"kind\":\"{}\",\"output\":", self.kind);
+        text.push_str("\",\"kind\":\"");
+        text.push_str(self.kind);
+        text.push_str("\",\"output\":");
         match self.output {
             Some(hash) => {
                 push_hash(text, "\"", hash);
@@ -109,7 +117,9 @@ impl Leaf {
         match &self.target {
             Target::None => text.push_str("null"),
             Target::Skill(skill) => {
-                let _ = write!(text, "\"{skill}\"");
+                text.push('"');
+                skill.push_to(text);
+                text.push('"');
             }
             Target::Workflow(workflow) => {
                 let _ = write!(text, "\"{workflow}\"");
@@ -117,17 +127,6 @@ impl Leaf {
             Target::Name(name) => push_string(text, name),
         }
         text.push('}');
-    }
-}
-
-fn push_string(text: &mut String, string: &str) {
-    let plain = |b: u8| b >= 0x20 && b != b'"' && b != b'\\';
-    if string.bytes().all(plain) {
-        text.push('"');
-        text.push_str(string);
-        text.push('"');
-    } else {
-        text.push_str(&crate::canonical::write(&serde_json::Value::from(string)));
     }
 }
 

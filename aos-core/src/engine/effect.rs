@@ -1,12 +1,11 @@
 //! What the engine knows of each effect of the run.
 
-use std::collections::HashMap;
-
 use crate::canonical::Hash;
 use crate::engine::content::Leaf;
 use crate::engine::timer::TimerKey;
 use crate::error::Code;
 use crate::event::Requested;
+use crate::fast_map::FastMap;
 use crate::id::EffectId;
 use crate::money::Money;
 use crate::retry::RetryPolicy;
@@ -66,7 +65,7 @@ enum State {
 /// All effects of a run by id.
 #[derive(Default)]
 pub(super) struct Effects {
-    states: HashMap<EffectId, State>,
+    states: FastMap<EffectId, State>,
     pending: u64,
 }
 
@@ -110,8 +109,11 @@ impl Effects {
         }
     }
 
-    pub(super) fn end(&mut self, effect: EffectId, leaf: Leaf) {
-        self.states.insert(effect, State::Ended(leaf));
+    pub(super) fn end(&mut self, effect: &EffectId, leaf: Leaf) {
+        match self.states.get_mut(effect) {
+            Some(state) => *state = State::Ended(leaf),
+            None => drop(self.states.insert(effect.clone(), State::Ended(leaf))),
+        }
     }
 
     /// The pending effects in the order in which they were requested.

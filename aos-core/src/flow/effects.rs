@@ -1,14 +1,17 @@
 //! What a workflow's futures and the program that polls them share.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::canonical::push_integer;
 use crate::engine::EffectResult;
 use crate::error::{Failure, codes};
 use crate::event::{Command, Request};
+use crate::fast_map::FastMap;
 use crate::flow::Patches;
 use crate::id::EffectId;
 use crate::skill::SkillVersion;
@@ -22,16 +25,22 @@ struct State {
     plan: Arc<Plan>,
     /// Requests that the engine has not taken yet.
     requests: Vec<Request>,
-    /// Results that no future has taken yet.
-    results: HashMap<EffectId, EffectResult>,
-    wakers: HashMap<EffectId, Waker>,
-    outstanding: HashSet<EffectId>,
-    used: HashSet<EffectId>,
-    counters: HashMap<String, u64>,
+    /// Every effect that was asked for.
+    slots: FastMap<EffectId, Slot>,
+    /// How many of them have no result yet.
+    outstanding: usize,
+    counters: FastMap<String, u64>,
     patches: Patches,
     patched: BTreeMap<String, bool>,
     /// The pin that each requirement has selected.
-    selected: HashMap<String, SkillVersion>,
+    selected: FastMap<String, SkillVersion>,
+}
+
+/// Where the result of an effect is left for the future that waits for it.
+enum Slot {
+    Asked(Option<Waker>),
+    Ready(EffectResult),
+    Taken,
 }
 
 impl Shared {
@@ -39,14 +48,12 @@ impl Shared {
         Self(Arc::new(Mutex::new(State {
             plan,
             requests: Vec::new(),
-            results: HashMap::new(),
-            wakers: HashMap::new(),
-            outstanding: HashSet::new(),
-            used: HashSet::new(),
-            counters: HashMap::new(),
+            slots: FastMap::default(),
+            outstanding: 0,
+            counters: FastMap::default(),
             patches,
             patched: BTreeMap::new(),
-            selected: HashMap::new(),
+            selected: FastMap::default(),
         })))
     }
 
@@ -70,20 +77,21 @@ impl Shared {
         Ok(skill)
     }
 
-    pub(super) fn take_requests(&self) -> Vec<Request> {
-        std::mem::take(&mut self.lock().requests)
+    pub(super) fn take_requests(&self, into: &mut Vec<Request>) {
+        into.append(&mut self.lock().requests);
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        !self.lock().outstanding.is_empty()
+        self.lock().outstanding > 0
     }
 
     pub(super) fn resolve(&self, effect: &EffectId, result: &EffectResult) {
         let mut state = self.lock();
-        if state.outstanding.remove(effect) {
-            state.results.insert(effect.clone(), result.clone());
-        }
-        let waker = state.wakers.remove(effect);
+        let Some(slot) = state.slots.get_mut(effect) else { return };
+        let Slot::Asked(waker) = slot else { return };
+        let waker = waker.take();
+        *slot = Slot::Ready(result.clone());
+        state.outstanding -= 1;
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
@@ -111,7 +119,7 @@ impl Shared {
         };
         drop(state);
         name.push(':');
-        name.push_str(&count.to_string());
+        push_integer(&mut name, count);
         name
     }
 
@@ -119,11 +127,15 @@ impl Shared {
     fn request(&self, name: String, command: Result<Command, Failure>) -> Result<EffectId, Failure> {
         let mut state = self.lock();
         let effect = EffectId::new(&name).map_err(|error| Failure::new(codes::EFFECT_ID_INVALID, error.to_string()))?;
-        if !state.used.insert(effect.clone()) {
-            let message = format!("the effect name {effect} is used twice: name each effect of one scope differently");
-            return Err(Failure::new(codes::EFFECT_ID_INVALID, message));
-        }
-        state.outstanding.insert(effect.clone());
+        match state.slots.entry(effect.clone()) {
+            Entry::Vacant(slot) => slot.insert(Slot::Asked(None)),
+            Entry::Occupied(_) => {
+                let message =
+                    format!("the effect name {effect} is used twice: name each effect of one scope differently");
+                return Err(Failure::new(codes::EFFECT_ID_INVALID, message));
+            }
+        };
+        state.outstanding += 1;
         state.requests.push(Request { effect: effect.clone(), command: command.unwrap_or_else(Command::Fail) });
         Ok(effect)
     }
@@ -143,11 +155,19 @@ impl Shared {
 }
 
 pub(super) fn join(scope: &str, name: &str) -> String {
-    if scope.is_empty() { name.to_owned() } else { format!("{scope}/{name}") }
+    /// Enough for the number that most names end with.
+    const NUMBER: usize = 8;
+    let mut joined = String::with_capacity(scope.len() + 1 + name.len() + NUMBER);
+    if !scope.is_empty() {
+        joined.push_str(scope);
+        joined.push('/');
+    }
+    joined.push_str(name);
+    joined
 }
 
-/// Where the result of one effect will be.
-enum Slot {
+/// What a future waits for.
+enum Source {
     Waiting { shared: Shared, effect: EffectId },
     Failed(Failure),
     Taken,
@@ -158,7 +178,7 @@ enum Slot {
 /// Dropping it does not withdraw the effect; its result is ignored then.
 #[must_use = "the effect has been asked for; await it for its result"]
 pub struct Pending<T> {
-    slot: Slot,
+    source: Source,
     convert: fn(EffectResult) -> T,
 }
 
@@ -169,11 +189,11 @@ impl<T> Pending<T> {
         command: Result<Command, Failure>,
         convert: fn(EffectResult) -> T,
     ) -> Self {
-        let slot = match shared.request(name, command) {
-            Ok(effect) => Slot::Waiting { shared: shared.clone(), effect },
-            Err(failure) => Slot::Failed(failure),
+        let source = match shared.request(name, command) {
+            Ok(effect) => Source::Waiting { shared: shared.clone(), effect },
+            Err(failure) => Source::Failed(failure),
         };
-        Self { slot, convert }
+        Self { source, convert }
     }
 }
 
@@ -181,22 +201,24 @@ impl<T> Future for Pending<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let result = match &self.slot {
-            Slot::Waiting { shared, effect } => {
+        let result = match &self.source {
+            Source::Waiting { shared, effect } => {
                 let mut state = shared.lock();
-                match state.results.remove(effect) {
-                    Some(result) => result,
-                    None => {
-                        state.wakers.insert(effect.clone(), context.waker().clone());
+                // It was put there when this future was made.
+                let Some(slot) = state.slots.get_mut(effect) else { return Poll::Pending };
+                match std::mem::replace(slot, Slot::Taken) {
+                    Slot::Ready(result) => result,
+                    Slot::Asked(_) | Slot::Taken => {
+                        *slot = Slot::Asked(Some(context.waker().clone()));
                         return Poll::Pending;
                     }
                 }
             }
-            Slot::Failed(failure) => Err(failure.clone()),
+            Source::Failed(failure) => Err(failure.clone()),
             // Polled again after the end, which no caller may do; a future must not panic for it.
-            Slot::Taken => return Poll::Pending,
+            Source::Taken => return Poll::Pending,
         };
-        self.slot = Slot::Taken;
+        self.source = Source::Taken;
         Poll::Ready((self.convert)(result))
     }
 }

@@ -21,6 +21,7 @@ pub(crate) struct FlowProgram {
     state: Running,
     shared: Shared,
     woken: Arc<Woken>,
+    waker: Waker,
 }
 
 enum Running {
@@ -34,33 +35,39 @@ struct Woken(AtomicBool);
 
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
 impl FlowProgram {
     pub(super) fn new(start: Start, plan: Arc<Plan>, input: Payload, patches: Patches) -> Self {
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
         Self {
             state: Running::Ready(start, input),
             shared: Shared::new(plan, patches),
-            woken: Arc::new(Woken(AtomicBool::new(true))),
+            waker: Waker::from(Arc::clone(&woken)),
+            woken,
         }
     }
 
     fn poll(&mut self, requests: &mut Vec<Request>) {
-        let waker = Waker::from(Arc::clone(&self.woken));
         while let Running::Polled(future) = &mut self.state {
             if !self.woken.0.swap(false, Ordering::Relaxed) {
                 break;
             }
-            let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
+            let mut context = Context::from_waker(&self.waker);
+            let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)));
             match polled {
                 Ok(Poll::Pending) => {}
                 Ok(Poll::Ready(outcome)) => self.state = Running::Ended(outcome),
                 Err(panic) => self.state = Running::Ended(Err(panicked(&*panic))),
             }
         }
-        requests.extend(self.shared.take_requests());
+        self.shared.take_requests(requests);
         if matches!(self.state, Running::Polled(_)) && !self.shared.is_waiting() {
             let message = "the workflow waits for something that is not an effect: await only what its context gives";
             self.state = Running::Ended(Err(Failure::new(codes::WORKFLOW_STALLED, message)));

@@ -8,7 +8,7 @@ use semver::Version;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::canonical::Hash;
+use crate::canonical::{Hash, push_integer};
 use crate::error::{Failure, codes};
 use crate::id::SkillId;
 use crate::money::Money;
@@ -52,6 +52,28 @@ pub struct SkillVersion {
     pub id: SkillId,
     /// The exact version.
     pub version: Version,
+}
+
+impl SkillVersion {
+    /// Appends `id@version` to `text`, which every entry of a call has.
+    pub(crate) fn push_to(&self, text: &mut String) {
+        text.push_str(self.id.as_str());
+        text.push('@');
+        let Version { major, minor, patch, pre, build } = &self.version;
+        push_integer(text, *major);
+        text.push('.');
+        push_integer(text, *minor);
+        text.push('.');
+        push_integer(text, *patch);
+        if !pre.is_empty() {
+            text.push('-');
+            text.push_str(pre);
+        }
+        if !build.is_empty() {
+            text.push('+');
+            text.push_str(build);
+        }
+    }
 }
 
 impl fmt::Display for SkillVersion {
