@@ -20,7 +20,9 @@ fn events() -> Vec<Event> {
     let payload = || Payload::new(json!({"é": NASTY, "b": [1, 2.5, null, true], "a": {}})).unwrap();
     let large = || Payload::new(json!("x".repeat(INLINE_PAYLOAD_BYTES))).unwrap();
     let failure = || {
-        Failure::new(codes::TIMEOUT, NASTY).cost("0.000000000001".parse().unwrap()).details(json!({"why": NASTY, "n": 1}))
+        Failure::new(codes::TIMEOUT, NASTY)
+            .cost("0.000000000001".parse().unwrap())
+            .details(json!({"why": NASTY, "n": 1}))
     };
     let started = |budget: Option<Money>, fork: Option<Fork>, input| {
         Event::RunStarted(RunStarted {
