@@ -255,12 +255,24 @@ pub struct CallEffect {
     pub crash: CrashClass,
     /// The input.
     pub input: Payload,
-    /// Derived from run and effect, never from the attempt.
-    pub idempotency_key: String,
-    /// A seed of this effect's own.
-    pub seed: Seed,
+    /// The run it belongs to.
+    pub run: RunId,
+    /// The run's seed.
+    pub run_seed: Seed,
     /// When the engine will give up on the attempt.
     pub deadline: Option<Timestamp>,
+}
+
+impl CallEffect {
+    /// What a skill deduplicates by: a function of run and effect, never of the attempt.
+    pub fn idempotency_key(&self) -> String {
+        self.effect.key_in(&self.run)
+    }
+
+    /// A seed of this effect's own.
+    pub fn seed(&self) -> Seed {
+        self.run_seed.derive(self.effect.as_str())
+    }
 }
 
 /// A child run to start or join.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::canonical::Hash;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Why a text is not a valid name.
@@ -110,6 +111,12 @@ impl EffectId {
     /// `self` followed by a loop index: `enrich` and 3 give `enrich[3]`.
     pub fn index(&self, index: usize) -> Result<Self, IdError> {
         Self::new(format!("{}[{index}]", self.0))
+    }
+
+    /// 32 hex digits for what belongs to this effect of `run` and to nothing else: the start of SHA-256 of both names
+    /// with a line feed between them.
+    pub fn key_in(&self, run: &RunId) -> String {
+        Hash::of([run.as_str(), self.as_str()].join("\n")).to_hex().as_str()[..32].to_owned()
     }
 
     /// `name` within the scope of `self`: `review` and `approve` give `review/approve`.

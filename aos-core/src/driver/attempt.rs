@@ -86,9 +86,9 @@ async fn attempt(host: &Host, lease: &Lease, call: &CallEffect) -> SkillResult {
         tenant: lease.tenant.clone(),
         effect: call.effect.clone(),
         attempt: call.attempt,
-        idempotency_key: call.idempotency_key.clone(),
+        idempotency_key: call.idempotency_key(),
         input: call.input.clone(),
-        seed: call.seed,
+        seed: call.seed(),
         deadline: call.deadline,
     };
     let panicked = |panic: Box<dyn std::any::Any + Send>| {

@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use super::content::{self, Leaf};
 use super::effect::{CallPolicy, Pending};
 use super::timer::Timer;
@@ -485,13 +483,13 @@ impl Engine {
                 skill: skill.clone(),
                 crash: pending.policy.crash,
                 input: input.clone(),
-                idempotency_key: derived_name(&self.started.run, effect),
-                seed: self.started.seed.derive(effect.as_str()),
+                run: self.started.run.clone(),
+                run_seed: self.started.seed,
                 deadline: pending.deadline,
             }),
             Requested::Child { workflow, input } => {
                 let Some(plan) = self.plan.children.get(&workflow.to_string()) else { return };
-                let Ok(run) = RunId::new(derived_name(&self.started.run, effect)) else { return };
+                let Ok(run) = RunId::new(effect.key_in(&self.started.run)) else { return };
                 HostEffect::Child(ChildEffect {
                     effect: effect.clone(),
                     attempt: pending.attempt,
@@ -580,11 +578,4 @@ fn instant(number: u64) -> Payload {
 
 fn code_hash(code: &Code) -> Hash {
     Hash::of(crate::canonical::write(&code.as_str().into()))
-}
-
-/// A name of fixed length for something that belongs to one effect of one run.
-fn derived_name(run: &RunId, effect: &EffectId) -> String {
-    let hash: [u8; 32] =
-        Sha256::new().chain_update(run.as_str()).chain_update("\n").chain_update(effect.as_str()).finalize().into();
-    Hash::from(hash).to_hex().as_str()[..32].to_owned()
 }

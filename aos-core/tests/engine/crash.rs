@@ -26,9 +26,9 @@ fn flow() -> Flows {
 #[test]
 fn an_idempotent_effect_is_done_again() {
     let mut run = Harness::start(flow(), json!(null));
-    let key = run.calls[0].idempotency_key.clone();
+    let key = run.calls[0].idempotency_key();
     run.crash();
-    assert_eq!(run.calls[0].idempotency_key, key);
+    assert_eq!(run.calls[0].idempotency_key(), key);
     run.complete("fetch:1", json!(5)).complete("pay:1", json!("r1"));
     run.succeeds_with(json!({"paid": "r1"}));
 }

@@ -75,11 +75,11 @@ fn a_slow_attempt_is_given_up_and_its_late_result_ignored() {
 #[test]
 fn keys_are_those_of_the_effect_not_of_the_attempt() {
     let mut run = Harness::start(one_fetch(), json!(null));
-    let first = run.calls[0].idempotency_key.clone();
+    let first = run.calls[0].idempotency_key();
     run.fail("fetch:1", flaky()).advance(Duration::from_secs(1));
-    assert_eq!(run.calls[0].idempotency_key, first);
+    assert_eq!(run.calls[0].idempotency_key(), first);
     run.crash().advance(Duration::from_secs(1));
-    assert_eq!(run.calls[0].idempotency_key, first);
+    assert_eq!(run.calls[0].idempotency_key(), first);
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub struct Options {
 /// Measures the floor, then W1 in process and over HTTP, alone and with 64 runs at once.
 pub async fn run(options: &Options) -> Result<()> {
     let time = Duration::from_secs(options.seconds);
+    std::fs::create_dir_all(&options.dir)?;
     let dir = tempfile::tempdir_in(&options.dir)?;
     println!("{:<34} {:>12} {:>12}", "floor: bare SQLite, FULL", "commits/s", "rows/s");
     for rows in [1, 64] {
