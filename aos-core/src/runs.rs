@@ -144,7 +144,7 @@ pub struct RunRecord {
     pub cost: Money,
     /// Its content hash, when it has ended.
     pub content_hash: Option<Hash>,
-    /// How often a worker died with it.
+    /// How many workers in a row have died with it without getting any further.
     pub rescues: u32,
 }
 
@@ -346,7 +346,8 @@ impl From<StoreError> for Failure {
 ///   [`StoreError::IdempotencyMismatch`] when it is not.
 /// - A run is claimable when it is queued; parked with its wake time come, or with an unseen inbox item; or running
 ///   with its lease's deadline passed. Every claim raises the epoch; at most one lease is current at any time; a
-///   claim of an expired lease counts as a rescue.
+///   claim of an expired lease counts as a rescue, and rescues count from 0 again when the journal has grown since
+///   the claim before: a run that gets further, however slowly, is not what kills its workers.
 /// - Lease deadlines come from the store's clock only.
 /// - Inbox numbers of a run rise from 1 without gaps; an item is durable when `send` resolves. A message to a run
 ///   in a terminal state is [`StoreError::Conflict`].

@@ -116,6 +116,10 @@ impl Server {
     pub async fn from_config(config: &Config) -> Result<(Self, SqliteStores), Failure> {
         let Database::Sqlite(path) = &config.database;
         let sqlite = SqliteStores::open(path).await?;
+        let left = sqlite.begin_work().await?;
+        if left > 0 {
+            tracing::warn!(runs = left, "the server before this one was killed; going on with the runs it had in hand");
+        }
         let metrics = Metrics::new()?;
         let adapters = adapters(config, &metrics);
         let id = format!("{}-{}", std::process::id(), uuid::Uuid::now_v7().simple());

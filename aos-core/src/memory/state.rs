@@ -31,6 +31,8 @@ pub(super) struct Row {
     claimable_at: Option<Timestamp>,
     pub(super) inbox: Vec<Message>,
     pub(super) lines: Vec<Line>,
+    /// How many lines there were at the last claim.
+    lines_at_claim: usize,
     waiters: BTreeMap<u64, Waker>,
 }
 
@@ -90,6 +92,7 @@ impl State {
             claimable_at: None,
             inbox: Vec::new(),
             lines: Vec::new(),
+            lines_at_claim: 0,
             waiters: BTreeMap::new(),
         };
         self.rows.insert(number, row);
@@ -125,9 +128,13 @@ impl State {
 impl Row {
     /// Gives the row to a worker, under the next epoch.
     pub(super) fn lease(&mut self, worker: &WorkerId) -> Lease {
+        if self.lines.len() > self.lines_at_claim {
+            self.record.rescues = 0;
+        }
         if self.record.state == RunState::Running {
             self.record.rescues += 1;
         }
+        self.lines_at_claim = self.lines.len();
         self.record.state = RunState::Running;
         self.epoch += 1;
         self.holder = Some(worker.clone());

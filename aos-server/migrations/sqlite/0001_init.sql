@@ -8,7 +8,8 @@ CREATE TABLE run (
     epoch INTEGER NOT NULL,             -- the fencing token: rises with every claim
     worker TEXT,                        -- who holds the lease; null when nobody does
     ready_at INTEGER,                   -- when it can be claimed; the largest integer: not by time alone; null: it has ended
-    rescues INTEGER NOT NULL DEFAULT 0,
+    rescues INTEGER NOT NULL DEFAULT 0, -- claims of an expired lease in a row between which the journal did not grow
+    entries_at_claim INTEGER NOT NULL DEFAULT 0,
     tenant TEXT NOT NULL,
     run TEXT NOT NULL,
     workflow TEXT NOT NULL,

@@ -59,7 +59,7 @@ pub struct RunView {
     /// The request that created it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// How often a worker died with it.
+    /// How many workers in a row have died with it without getting any further.
     #[serde(skip_serializing_if = "is_zero")]
     pub rescues: u32,
     /// Where to go from here.

@@ -19,7 +19,7 @@ use crate::worker::Worker;
 /// How long a run rests that could not be advanced for a reason that may pass.
 const REST: Duration = Duration::from_secs(1);
 
-/// A run that has killed this many workers is not given to another one.
+/// A run that has killed this many workers in a row, without getting any further, is not given to another one.
 const MAX_RESCUES: u32 = 5;
 
 /// Lines read at a time when only their number is wanted.
@@ -53,7 +53,10 @@ impl Worker {
         let lease = claim.lease.clone();
         let record = claim.record.clone();
         if record.rescues >= MAX_RESCUES {
-            let why = format!("{} workers have died with the run, and it is not given to another one", record.rescues);
+            let why = format!(
+                "{} workers in a row have died with the run at the same place, and it is not given to another one",
+                record.rescues
+            );
             return self.bury(&lease, Failure::new(codes::RUN_DEAD, why)).await;
         }
         match AssertUnwindSafe(self.0.driver.drive(claim)).catch_unwind().await {

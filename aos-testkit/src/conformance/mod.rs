@@ -264,6 +264,7 @@ macro_rules! conformance_tests {
             racing_claims_give_each_run_once
             epochs_rise
             an_expired_lease_is_rescued_and_counted
+            a_run_that_gets_further_is_rescued_from_one_again
             a_rescued_run_leaves_the_zombie_fenced
             a_heartbeat_prolongs
             a_heartbeat_tells_what_is_lost

@@ -13,6 +13,7 @@ mod blob;
 mod connection;
 mod error;
 mod journal;
+mod presence;
 mod readers;
 mod registry;
 mod row;
@@ -22,8 +23,9 @@ mod tests;
 mod watch;
 mod writer;
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aos_core::blob::BlobStore;
@@ -34,6 +36,7 @@ use aos_core::runs::{RunStore, StoreError};
 use aos_core::time::Clock;
 
 use crate::clock::SystemClock;
+use presence::Presence;
 use readers::Readers;
 use watch::Waiters;
 use writer::Writer;
@@ -52,6 +55,8 @@ struct Sqlite {
     writer: Writer,
     readers: Arc<Readers>,
     waiters: Arc<Waiters>,
+    /// Locked while this process works on runs.
+    presence: Mutex<Option<Presence>>,
 }
 
 impl SqliteStores {
@@ -84,7 +89,7 @@ impl SqliteStores {
         let waiters = Arc::<Waiters>::default();
         let readers = Arc::new(Readers::new(&path));
         let writer = Writer::start(conn, &path, Arc::clone(&clock), Arc::clone(&waiters))?;
-        let stores = Self(Arc::new(Sqlite { path, clock, writer, readers, waiters }));
+        let stores = Self(Arc::new(Sqlite { path, clock, writer, readers, waiters, presence: Mutex::default() }));
         stores.look_for_others();
         Ok(stores)
     }
@@ -119,11 +124,34 @@ impl SqliteStores {
         Stores { runs: self.runs(), journal: self.journal(), blobs: self.blobs() }
     }
 
+    /// Says that this process is about to advance runs of the file, until it ends or [closes](Self::close) it. Every
+    /// process that does so must say it, before it claims anything.
+    ///
+    /// When no other process does, the leases that are still held are those of dead workers. They end now instead of at
+    /// their deadline; a claim of such a run counts as a rescue, as ever. Gives how many there were.
+    ///
+    /// # Errors
+    /// As for any write.
+    pub async fn begin_work(&self) -> Result<usize, StoreError> {
+        let path = self.0.path.clone();
+        let presence = match blocking(move || Presence::enter(&path)).await {
+            Ok(presence) => presence,
+            Err(error) => return Ok(unlockable(&error)),
+        };
+        let ended = if presence.is_alone() { self.0.end_leases().await? } else { 0 };
+        match blocking(move || presence.share()).await {
+            Ok(presence) => *self.0.presence() = Some(presence),
+            Err(error) => drop(unlockable(&error)),
+        }
+        Ok(ended)
+    }
+
     /// Finishes what is under way, writes the log back into the file and closes it. Whatever is asked after that is
     /// [`StoreError::Unavailable`]. Without it nothing acknowledged is lost either.
     pub async fn close(&self) {
         self.0.readers.close().await;
         self.0.writer.close().await;
+        *self.0.presence() = None;
     }
 
     /// Wakes all who wait for changes when another process has written to the file.
@@ -148,6 +176,24 @@ impl SqliteStores {
             }
         });
     }
+}
+
+impl Sqlite {
+    /// One value, set in one go: it is whole whatever panicked while holding the lock.
+    fn presence(&self) -> MutexGuard<'_, Option<Presence>> {
+        self.presence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for a lock where that holds up nobody.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+/// No lease has been ended.
+fn unlockable(error: &io::Error) -> usize {
+    tracing::warn!(%error, "the lock file can't be used: runs of a killed server go on when their leases run out");
+    0
 }
 
 /// The path in `sqlite://path`, `sqlite:path` or `path`.

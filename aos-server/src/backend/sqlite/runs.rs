@@ -120,6 +120,18 @@ impl RunStore for Sqlite {
     }
 }
 
+impl Sqlite {
+    /// Ends every lease now; gives how many there were.
+    pub(super) async fn end_leases(&self) -> Result<usize, StoreError> {
+        let work = |tx: &Tx<'_>| {
+            // Still `running`, so that the claim counts as a rescue.
+            let sql = "UPDATE run SET ready_at = ?1 WHERE ready_at > ?1 AND state = 'running'";
+            Ok(tx.sql(sql)?.execute([millis(tx.now)])?)
+        };
+        self.writer.write("end the leases of dead workers", work).await
+    }
+}
+
 /// The error for a run that the tenant does not have.
 pub(super) fn no_run(run: &RunId) -> StoreError {
     StoreError::NotFound { what: "run", id: run.to_string() }
@@ -216,8 +228,10 @@ fn claim(tx: &Tx<'_>, worker: &WorkerId, max: usize, lease: Duration) -> Result<
     let mut claims = Vec::with_capacity(ready.len());
     for id in ready {
         let sql = concat!(
-            "UPDATE run SET rescues = rescues + (state = 'running'), state = 'running', epoch = epoch + 1,
-                 worker = ?2, ready_at = ?3
+            "UPDATE run SET rescues = rescues * (entries_at_claim = now.entries) + (state = 'running'),
+                 entries_at_claim = now.entries, state = 'running', epoch = epoch + 1, worker = ?2, ready_at = ?3
+             FROM (SELECT coalesce((SELECT first + lines FROM entry WHERE entry.run = ?1
+                                    ORDER BY first DESC LIMIT 1), 0) AS entries) AS now
              WHERE id = ?1 RETURNING ",
             columns!(),
             ", epoch"

@@ -209,3 +209,29 @@ async fn reads_that_nobody_polls_do_not_stop_others() {
     }
     assert!(runs.get(&lease.tenant, &lease.run).await.unwrap().is_some());
 }
+
+/// A killed server's leases end when it is back, unless another server works on the file.
+#[tokio::test]
+async fn leases_of_the_dead_end_when_nobody_works_on_the_file() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("aos.db");
+    let claimable = async |stores: &SqliteStores| {
+        let claims = stores.runs().claim(&WorkerId::new("next").unwrap(), 9, Duration::from_secs(60)).await.unwrap();
+        claims.into_iter().map(|claim| (claim.lease.run.to_string(), claim.record.rescues)).collect::<Vec<_>>()
+    };
+    let first = SqliteStores::open(&path).await.unwrap();
+    assert_eq!(first.begin_work().await.unwrap(), 0);
+    let held = leased(&first, "r").await;
+
+    let beside = SqliteStores::open(&path).await.unwrap();
+    assert_eq!(beside.begin_work().await.unwrap(), 0, "the first one works");
+    assert_eq!(claimable(&beside).await, []);
+    beside.close().await;
+
+    first.close().await;
+    let next = SqliteStores::open(&path).await.unwrap();
+    assert_eq!(next.begin_work().await.unwrap(), 1);
+    assert_eq!(claimable(&next).await, [("r".to_owned(), 1)]);
+    let error = next.journal().append(append(&held, 0, "late")).await.unwrap_err();
+    assert!(matches!(error, StoreError::Fenced { .. }), "{error:?}");
+}

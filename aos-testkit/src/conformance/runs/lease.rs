@@ -95,6 +95,26 @@ pub async fn an_expired_lease_is_rescued_and_counted(backend: &dyn Backend) -> O
     Ok(())
 }
 
+/// What counts is how many workers in a row died with a run in the same place.
+pub async fn a_run_that_gets_further_is_rescued_from_one_again(backend: &dyn Backend) -> Outcome {
+    let store = Runs::fresh(backend).await?;
+    store.create("r").await;
+    let mut lease = store.claim_one("w").await.unwrap();
+    // What each worker appends before it dies, and the rescues that the next one sees.
+    let lives: [(&[&str], u32); 5] = [(&["a", "b"], 1), (&[], 2), (&[], 3), (&["c"], 1), (&[], 2)];
+    let mut entries = 0;
+    for (lines, rescues) in lives {
+        if !lines.is_empty() {
+            store.journal.append(append(&lease, entries, lines, Transition::Continue)).await.unwrap();
+            entries += lines.len() as u64;
+        }
+        store.roles.pass(LEASE * 2).await?;
+        lease = store.claim_one("w").await.unwrap();
+        assert_eq!(store.get("r").await.rescues, rescues, "after {entries} entries");
+    }
+    Ok(())
+}
+
 /// A worker that was taken for dead and comes back can't write, prolong or release.
 pub async fn a_rescued_run_leaves_the_zombie_fenced(backend: &dyn Backend) -> Outcome {
     let store = Runs::fresh(backend).await?;
