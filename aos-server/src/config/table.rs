@@ -54,7 +54,7 @@ settings! {
     }
     "Running": {
         WORKER_CONCURRENCY = "WORKER_CONCURRENCY", "an integer from 1 to 10000", Some("64"), "64", plain, "Runs that one process advances at the same time.";
-        HTTP_ALLOW = "AOS_HTTP_ALLOW", "hosts, host:port pairs and CIDR ranges, separated by commas", None, "127.0.0.1:9000,10.0.0.0/8,*.internal.example", plain, "What the `http_call` skill may reach although it is not a public address.";
+        HTTP_ALLOW = "AOS_HTTP_ALLOW", "hosts, host:port pairs and CIDR ranges, separated by commas", None, "127.0.0.1:9000,10.0.0.0/8,*.internal.example", plain, "What the skills `http_call` and `http_call_once` may reach although it is not a public address.";
     }
     "Logs and traces": {
         LOG_LEVEL = "LOG_LEVEL", "`error`, `warn`, `info`, `debug`, `trace` or `off`, or filter directives such as `info,aos_server=debug`", Some("info"), "debug", plain, "What is logged; letter case does not matter.";

@@ -21,7 +21,9 @@ use crate::config::Config;
 /// TLS that can't be set up on this machine.
 pub fn all(config: &Config, adapters: &Adapters) -> Result<Vec<Arc<dyn Skill>>, Failure> {
     let mut skills = builtin::all(Arc::new(adapters.clone()));
-    skills.push(Arc::new(http_call::HttpCall::new(config.worker.http_allow.clone())?));
+    let http_call = http_call::HttpCall::new(config.worker.http_allow.clone())?;
+    skills.push(Arc::new(http_call.once()?));
+    skills.push(Arc::new(http_call));
     Ok(skills)
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aos_core::id::{EffectId, RunId, TenantId};
 use aos_core::random::Seed;
+use aos_core::skill::CrashClass;
 use aos_core::{Code, codes};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -25,6 +25,20 @@ async fn what_changes_something_carries_the_idempotency_key() {
 }
 
 #[tokio::test]
+async fn once_differs_in_what_happens_after_a_crash() {
+    let server = Server::always(response("200 OK", &[], b"")).await;
+    let skill = HttpCall::new(AllowList::parse("127.0.0.0/8").unwrap()).unwrap();
+    let once = skill.once().unwrap();
+    assert_eq!(once.contract().version.to_string(), "http_call_once@1.0.0");
+    assert_eq!((skill.contract().crash, once.contract().crash), (CrashClass::Idempotent, CrashClass::Once));
+    assert_eq!(skill.contract().volatile, once.contract().volatile);
+    run_with(&once, json!({"method": "POST", "url": server.url("/")})).await.unwrap();
+    assert_eq!(header(&server.requests().pop().unwrap(), "idempotency-key"), Some("key-1"));
+    let closed = HttpCall::new(AllowList::default()).unwrap().once().unwrap();
+    assert_eq!(run_with(&closed, json!({"url": server.url("/")})).await.unwrap_err().code, codes::HTTP_BLOCKED);
+}
+
+#[tokio::test]
 async fn bodies_are_sent_as_text_or_json() {
     let server = Server::always(response("200 OK", &[], b"")).await;
     for (input, content_type, body) in [
@@ -79,7 +93,7 @@ fn the_contract_says_what_the_skill_is() {
     let skill = HttpCall::new(AllowList::default()).unwrap();
     let contract = skill.contract();
     assert_eq!(contract.version.to_string(), "http_call@1.0.0");
-    assert_eq!(contract.crash, aos_core::skill::CrashClass::Idempotent);
+    assert_eq!(contract.crash, CrashClass::Idempotent);
     assert_eq!(contract.determinism, aos_core::skill::Determinism::Recorded);
     assert!(
         contract.volatile.contains(&"/elapsed_ms".to_owned())
