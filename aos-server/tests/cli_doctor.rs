@@ -29,10 +29,12 @@ fn what_is_wrong_is_named_with_advice() {
     let place = Place::new();
     let bad = place.write("bad.db", "this is no database at all");
     place.write("file", "");
+    let torn = place.write("torn.db", torn_database(&place));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     for (args, code, name, level, found) in [
         (&["--db", &bad][..], 3, "database", "error", "bad.db is not a SQLite file"),
+        (&["--db", &torn], 3, "database", "error", "torn.db is damaged"),
         (&["--db", "/proc/aos/x.db"], 3, "data directory", "error", "nothing can be written in /proc"),
         (&["--db", "file/x.db"], 3, "data directory", "error", "file"),
         (&["--port", &port], 0, "port", "warning", "is taken"),
@@ -48,6 +50,20 @@ fn what_is_wrong_is_named_with_advice() {
         assert!(check["found"].as_str().unwrap().contains(found), "{args:?}: {check}");
         assert!(check["advice"].is_string(), "{args:?}: {check}");
     }
+}
+
+/// A database whose second half is lost.
+fn torn_database(place: &Place) -> Vec<u8> {
+    let path = place.path("whole.db");
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(40000));").unwrap();
+    drop(conn);
+    place
+        .aos(&["doctor", "--set", "PORT=0", "--db", "whole.db"])
+        .exits(0)
+        .prints("whole.db is a SQLite file, and whole");
+    let bytes = std::fs::read(path).unwrap();
+    bytes[..bytes.len() / 2].to_vec()
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! `doctor`: checks that a server would start here and do its work, and says what to do if not.
 
+mod database;
 mod determinism;
 
-use std::io::Read as _;
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::SystemTime;
@@ -64,7 +64,7 @@ pub async fn run(ui: &Ui, sources: Sources, args: &ServeArgs) -> CommandResult {
             checks.extend(config.warnings.iter().map(|warning| Check::warning("settings", warning.as_str(), advice)));
             let Database::Sqlite(path) = &config.database;
             checks.push(directory(path));
-            checks.push(database(path));
+            checks.push(database::check(path));
             checks.push(port(&config.listen));
             checks.push(adapters(&config));
             checks.push(http_call(&config));
@@ -135,30 +135,6 @@ fn directory(database: &Path) -> Check {
 
 fn or_here(path: &Path) -> &Path {
     if path.as_os_str().is_empty() { Path::new(".") } else { path }
-}
-
-/// Whether the data file is what it should be. It is not opened as a database: that could change it.
-fn database(path: &Path) -> Check {
-    const NAME: &str = "database";
-    let shown = path.display();
-    let mut head = Vec::new();
-    match std::fs::File::open(path).and_then(|file| file.take(16).read_to_end(&mut head)) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Check::ok(NAME, format!("{shown} will be created")),
-        Err(e) => Check::error(
-            NAME,
-            Exit::Unreachable,
-            format!("{shown} can't be read: {e}"),
-            "check the path and who may read it",
-        ),
-        Ok(0) => Check::ok(NAME, format!("{shown} is empty and will be filled")),
-        Ok(_) if head == b"SQLite format 3\0" => Check::ok(NAME, format!("{shown} is a SQLite file")),
-        Ok(_) => Check::error(
-            NAME,
-            Exit::Unreachable,
-            format!("{shown} is not a SQLite file"),
-            "restore it from a backup, or set DATABASE_URL to another file",
-        ),
-    }
 }
 
 fn port(listen: &Listen) -> Check {
