@@ -199,6 +199,33 @@ fn a_server_that_was_killed_goes_on_where_it_was() {
     server.aos(&["runs", "wait", &id]).exits(0).prints("succeeded");
 }
 
+/// Once: runs in hand come to an end. Twice: it ends at once, and they go on at the next start.
+#[test]
+fn a_server_that_is_asked_twice_ends_at_once() {
+    let mut server = Server::start();
+    let naps = json!({"id": "naps", "steps": [
+        {"id": "nap", "for_each": "[1, 2, 3, 4, 5, 6, 7, 8, 9]", "concurrency": 1, "sleep": "900ms"}]});
+    let id = server.create(naps, json!({}));
+    while server.child.try_wait().unwrap().is_none() {
+        Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(server.child.wait().unwrap().code(), Some(1));
+    let (child, url, _) = start(&server.place);
+    (server.child, server.url) = (child, url);
+    server.aos(&["runs", "wait", &id]).exits(0).prints("succeeded");
+}
+
+#[test]
+fn a_server_that_can_not_start_says_what_to_do() {
+    let place = Place::new();
+    place.write("file", "");
+    place.write("text.db", "this is no database at all");
+    let hint = "the server has not started";
+    place.aos(&["serve", "--port", "0", "--db", "file/aos.db"]).exits(3).says("a file is in its way").says(hint);
+    place.aos(&["serve", "--port", "0", "--db", "text.db"]).exits(3).says("not a database").says(hint);
+}
+
 #[test]
 fn logs_go_where_settings_say() {
     let place = Place::new();

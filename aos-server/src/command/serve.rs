@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use aos_core::codes;
 use aos_core::llm::AdapterStatus;
+use aos_core::{Failure, codes};
+use tokio_util::sync::CancellationToken;
 
 use super::settings;
 use super::ui::{CommandError, CommandResult, Exit};
@@ -22,17 +23,43 @@ pub async fn run(sources: Sources, args: &ServeArgs) -> CommandResult {
     let listening = |address: SocketAddr, state: &AppState| {
         first_screen(&config, address, &state.adapters.list()).iter().for_each(|line| tracing::info!("{line}"));
     };
-    server::serve(&config, listening, end()).await.map_err(|failure| match failure.code == codes::INVALID_SETTING {
-        true => {
-            CommandError::from(failure).hint("choose another --host or --port; `aos-server doctor` says what is taken")
+    let asked = CancellationToken::new();
+    let end = async {
+        asked_to_end().await;
+        tracing::info!("asked to end; asking again ends the process at once");
+        asked.cancel();
+    };
+    // Who asks twice does not want to wait for runs in hand. It loses nothing: a crash would do no more.
+    let again = async {
+        asked.cancelled().await;
+        asked_to_end().await;
+    };
+    tokio::select! {
+        served = server::serve(&config, listening, end) => served.map(|()| Exit::Yes).map_err(with_hint),
+        () = again => {
+            tracing::warn!("asked again: ending at once; runs in hand go on at the next start");
+            Ok(Exit::No)
         }
-        false => failure.into(),
-    })?;
-    Ok(Exit::Yes)
+    }
 }
 
-/// Resolves when somebody asks the process to end: from the terminal, or as a service manager does.
-async fn end() {
+/// What to do when the server does not start, where the table of codes speaks of one that runs.
+fn with_hint(failure: Failure) -> CommandError {
+    let hints = [
+        (codes::INVALID_SETTING, "choose another --host or --port; `aos-server doctor` says what is taken"),
+        (codes::STORE_UNAVAILABLE, "the server has not started; --db or DATABASE_URL say where the data is"),
+        (codes::STORE_CORRUPT, "the server has not started; restore the file, or start on another one with --db"),
+    ];
+    let hint = hints.into_iter().find(|(code, _)| *code == failure.code);
+    let error = CommandError::from(failure);
+    match hint {
+        Some((_, hint)) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// Resolves when the process is asked to end: from the terminal, or as a service manager does.
+async fn asked_to_end() {
     #[cfg(unix)]
     let terminated = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {

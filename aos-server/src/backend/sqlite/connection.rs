@@ -53,12 +53,14 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Makes the file, for its owner's eyes only: journals hold what prompts and answers hold.
 fn create(path: &Path) -> Result<(), StoreError> {
-    let refuse = |what: &str, at: &Path, error: io::Error| StoreError::Unavailable {
-        operation: OPEN,
-        source: Box::new(io::Error::new(
-            error.kind(),
-            format!("{what} {}: {error}; make it writable for this user, or keep the data elsewhere", at.display()),
-        )),
+    let refuse = |what: &str, at: &Path, error: io::Error| {
+        let advice = match error.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => "a file is in its way: move that",
+            io::ErrorKind::IsADirectory => "a directory is in its way: move that",
+            _ => "make it writable for this user",
+        };
+        let why = format!("{what} {}: {error}; {advice}, or keep the data elsewhere", at.display());
+        StoreError::Unavailable { operation: OPEN, source: Box::new(io::Error::new(error.kind(), why)) }
     };
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         std::fs::create_dir_all(directory).map_err(|error| refuse("cannot create directory", directory, error))?;
