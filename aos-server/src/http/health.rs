@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use aos_core::Failure;
 use aos_core::llm::AdapterStatus;
-use aos_core::runs::RunFilter;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -177,10 +176,7 @@ pub async fn live() -> Json<Live> {
     responses((status = 200, body = Ready, description = "Every check is passed"),
         (status = 503, body = Ready, description = "A check failed, or the process is stopping")))]
 pub async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
-    let database = check(async {
-        let filter = RunFilter { tenant: state.tenant.clone(), limit: 1, ..RunFilter::default() };
-        state.host.stores.runs.list(filter).await.map(drop).map_err(Failure::from)
-    });
+    let database = check(async { state.host.stores.runs.stats().await.map(drop).map_err(Failure::from) });
     let registry = check(async { state.registry_store.load(&state.tenant).await.map(drop).map_err(Failure::from) });
     let (database, registry) = tokio::join!(database, registry);
     let accepts = state.worker.accepts();

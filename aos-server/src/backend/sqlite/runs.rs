@@ -1,5 +1,7 @@
 //! Runs, leases and inboxes in SQLite.
 
+use std::io;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +118,11 @@ impl RunStore for Sqlite {
 
     fn stats(&self) -> BoxFuture<'_, Result<QueueStats, StoreError>> {
         let now = millis(self.clock.now());
-        Box::pin(self.readers.read("count runs", move |conn| stats(conn, now)))
+        let path = self.path.clone();
+        Box::pin(self.readers.read("count runs", move |conn| {
+            is_still_there(&path)?;
+            stats(conn, now)
+        }))
     }
 }
 
@@ -352,6 +358,18 @@ fn list(conn: &Connection, filter: &RunFilter) -> Result<RunPage, Stop> {
         page.runs.push(record(conn, row)?);
     }
     Ok(page)
+}
+
+/// Connections keep working on a file that was removed, and what they write vanishes with the process.
+fn is_still_there(path: &Path) -> Result<(), StoreError> {
+    let gone = |error: io::Error| {
+        let why = format!("{} is gone ({error}): what is written now is lost when the server ends", path.display());
+        StoreError::Unavailable {
+            operation: "find the database file",
+            source: Box::new(io::Error::new(error.kind(), why)),
+        }
+    };
+    std::fs::metadata(path).map(drop).map_err(gone)
 }
 
 fn stats(conn: &Connection, now: i64) -> Result<QueueStats, Stop> {

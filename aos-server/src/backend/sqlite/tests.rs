@@ -99,8 +99,8 @@ async fn files_that_are_not_ours_are_refused_with_advice() {
         ("text.db", ["text.db", "not a database", "restore"]),
         ("foreign.db", ["foreign.db", "another application", "file of its own"]),
         ("newer.db", ["newer.db", "schema 99", "start that release"]),
-        ("directory.db", ["directory.db", "cannot write", "keep the data elsewhere"]),
-        ("text.db/below.db", ["cannot create directory", "text.db", "keep the data elsewhere"]),
+        ("directory.db", ["directory.db", "a directory is in its way", "keep the data elsewhere"]),
+        ("text.db/below.db", ["text.db", "a file is in its way", "keep the data elsewhere"]),
     ] {
         let error = SqliteStores::open(at(name)).await.err().unwrap();
         let text = chain(error);
@@ -234,4 +234,15 @@ async fn leases_of_the_dead_end_when_nobody_works_on_the_file() {
     assert_eq!(claimable(&next).await, [("r".to_owned(), 1)]);
     let error = next.journal().append(append(&held, 0, "late")).await.unwrap_err();
     assert!(matches!(error, StoreError::Fenced { .. }), "{error:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_was_removed_is_noticed() {
+    let dir = TempDir::new().unwrap();
+    let stores = SqliteStores::open(dir.path().join("aos.db")).await.unwrap();
+    stores.runs().stats().await.unwrap();
+    std::fs::remove_file(stores.path()).unwrap();
+    let text = chain(stores.runs().stats().await.unwrap_err());
+    assert!(text.contains("aos.db is gone"), "{text}");
 }
