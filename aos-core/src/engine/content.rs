@@ -3,9 +3,9 @@
 //! The hashed text is canonical JSON of
 //! `{"effects":[…],"input":H,"output":H,"plan":H,"seed":n,"status":s,"v":1}`, where `H` are hashes in hex and each
 //! effect, in the byte order of the effect ids, is
-//! `{"attempts":[codes…],"cost":"…","effect":id,"input":H,"kind":k,"output":H|null,"target":name|null}`; `attempts`
-//! ends with `"ok"` when the effect ended well. A child's `output` hashes the child's content hash and output.
-//! `output` of the run is the hash of its output, or of the JSON string of its failure's code.
+//! `{"attempts":[codes…],"cost":"…","effect":id,"input":H,"kind":k,"output":H|null,"target":name|null}`.
+//! docs/src/journal.md defines each member so that it can be computed from a journal's entries and the plan alone;
+//! tests/engine/content_hash.rs does.
 
 use std::fmt::Write as _;
 

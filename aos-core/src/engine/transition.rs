@@ -532,7 +532,19 @@ impl Engine {
         }
     }
 
+    /// What the journal has for an effect already ends it, so that the content hash follows from the entries alone.
+    fn deliver_rest(&mut self) {
+        while let Some(next) = self.internal.pop_front() {
+            if let Internal::Deliver(effect, payload) = next
+                && let Some(pending) = self.take(&effect)
+            {
+                self.effects.end(&effect, Leaf::completed(*pending, &payload, None));
+            }
+        }
+    }
+
     fn finish(&mut self, status: RunStatus, outcome: EffectResult) -> Replayed {
+        self.deliver_rest();
         let left: Vec<_> =
             self.effects.in_request_order().into_iter().map(|(effect, pending)| (effect, pending.in_flight)).collect();
         for (effect, in_flight) in left {
@@ -544,7 +556,6 @@ impl Engine {
             }
         }
         self.timers.clear_all();
-        self.internal.clear();
         let outcome = outcome.and_then(|output| {
             RunLimits::check("bytes of output", output.len() as u64, self.limits.payload_bytes)?;
             Ok(output)

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aos_core::canonical::Hash;
 use aos_core::engine::{Engine, RunOptions, Step};
-use aos_core::event::{CallEffect, Fact, HostEffect, RunFinished};
+use aos_core::event::{CallEffect, ChildEffect, Fact, HostEffect, RunFinished};
 use aos_core::flow::Flows;
 use aos_core::id::RunId;
 use aos_core::journal::Line;
@@ -49,6 +50,10 @@ pub struct Harness {
     pub now: Timestamp,
     /// What is durable.
     pub lines: Vec<Line>,
+    /// Payloads that the lines refer to.
+    pub blobs: Vec<Payload>,
+    /// Children handed out and not answered.
+    pub children: VecDeque<ChildEffect>,
     /// Effects handed out and not answered.
     pub calls: VecDeque<CallEffect>,
     pub aborted: Vec<String>,
@@ -64,8 +69,18 @@ impl Harness {
         let now = Timestamp::from_millis(1_767_225_600_000);
         let options = RunOptions::new(RunId::new("run-1").unwrap()).seed(Seed::new(7));
         let engine = Engine::start(Arc::clone(&plan), &flows, json(input), options, now).unwrap();
-        let mut harness =
-            Self { plan, flows, engine, now, lines: vec![], calls: VecDeque::new(), aborted: vec![], appends: 0 };
+        let mut harness = Self {
+            plan,
+            flows,
+            engine,
+            now,
+            lines: vec![],
+            blobs: vec![],
+            children: VecDeque::new(),
+            calls: VecDeque::new(),
+            aborted: vec![],
+            appends: 0,
+        };
         harness.pump().ok();
         harness
     }
@@ -81,6 +96,7 @@ impl Harness {
             assert_eq!(append.first_index, self.lines.len() as u64);
             self.appends += usize::from(!append.lines.is_empty());
             self.lines.extend(append.lines);
+            self.blobs.extend(append.blobs);
             for effect in effects {
                 match effect {
                     HostEffect::Call(call) => self.calls.push_back(call),
@@ -88,7 +104,7 @@ impl Harness {
                         self.aborted.push(effect.to_string());
                         self.calls.retain(|call| call.effect != effect);
                     }
-                    HostEffect::Child(child) => panic!("no children here: {child:?}"),
+                    HostEffect::Child(child) => self.children.push_back(child),
                 }
             }
             if let Some(finished) = finished {
@@ -138,7 +154,7 @@ impl Harness {
     /// The process dies; another one resumes from what is durable.
     pub fn crash(&mut self) -> &mut Self {
         self.calls.clear();
-        self.engine = Engine::resume(Arc::clone(&self.plan), &self.flows, &self.lines, &|_| None, self.now).unwrap();
+        self.engine = Engine::resume(Arc::clone(&self.plan), &self.flows, &self.lines, &|hash| self.blob(hash), self.now).unwrap();
         self.pump().ok();
         self
     }
@@ -148,7 +164,11 @@ impl Harness {
     }
 
     pub fn replay(&self) -> Result<Replayed, ReplayError> {
-        replay(Arc::clone(&self.plan), &self.flows, &self.lines, &|_| None)
+        replay(Arc::clone(&self.plan), &self.flows, &self.lines, &|hash| self.blob(hash))
+    }
+
+    fn blob(&self, hash: &Hash) -> Option<Payload> {
+        self.blobs.iter().find(|blob| blob.hash() == *hash).cloned()
     }
 
     /// The run has ended with this output, and every prefix of its journal replays.
@@ -167,7 +187,7 @@ impl Harness {
         let replayed = self.replay().unwrap();
         assert_eq!(replayed.finished.as_ref(), Some(self.finished()));
         for cut in 1..self.lines.len() {
-            let prefix = replay(Arc::clone(&self.plan), &self.flows, &self.lines[..cut], &|_| None);
+            let prefix = replay(Arc::clone(&self.plan), &self.flows, &self.lines[..cut], &|hash| self.blob(hash));
             let prefix = prefix.unwrap_or_else(|error| panic!("prefix of {cut} lines: {error}"));
             assert_eq!(prefix.finished, None, "prefix of {cut} lines");
         }

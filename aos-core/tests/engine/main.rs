@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::result_large_err, reason = "tests")]
 
+mod content_hash;
 mod crash;
 mod drift;
 mod flow;
@@ -9,3 +10,4 @@ mod harness;
 mod retry;
 mod signal;
 mod steps;
+mod vectors;
