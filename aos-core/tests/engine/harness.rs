@@ -154,7 +154,9 @@ impl Harness {
     /// The process dies; another one resumes from what is durable.
     pub fn crash(&mut self) -> &mut Self {
         self.calls.clear();
-        self.engine = Engine::resume(Arc::clone(&self.plan), &self.flows, &self.lines, &|hash| self.blob(hash), self.now).unwrap();
+        self.engine =
+            Engine::resume(Arc::clone(&self.plan), &self.flows, &self.lines, &|hash| self.blob(hash), self.now)
+                .unwrap();
         self.pump().ok();
         self
     }
