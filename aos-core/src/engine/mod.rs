@@ -192,7 +192,7 @@ impl Engine {
         blob: &dyn Fn(&Hash) -> Option<Payload>,
         now: Timestamp,
     ) -> Result<Self, ReplayError> {
-        let mut engine = Self::replayed(plan, flows, Cursor::new(lines, blob)?)?;
+        let mut engine = Self::replayed(plan, flows, Cursor::new(lines, blob, None)?)?;
         engine.now = now;
         engine.program.go_live();
         engine.recover();

@@ -28,9 +28,13 @@ impl Cursor {
         Self { entries: Vec::new(), next: 0, chain: Hash::ZERO, patches: None }
     }
 
-    /// At the beginning of a journal, once its chain is checked.
-    pub(crate) fn new(lines: &[Line], blob: &dyn Fn(&Hash) -> Option<Payload>) -> Result<Self, ReplayError> {
-        let (entries, chain) = chain::verify(lines, blob)?;
+    /// At the beginning of a journal, once its chain is checked, its end included when `chain_hash` is known.
+    pub(crate) fn new(
+        lines: &[Line],
+        blob: &dyn Fn(&Hash) -> Option<Payload>,
+        chain_hash: Option<Hash>,
+    ) -> Result<Self, ReplayError> {
+        let (entries, chain) = chain::verify(lines, blob, chain_hash)?;
         let patches = entries.iter().filter_map(|entry| match &entry.event {
             Event::EffectRequested { request: Requested::Patched { name }, .. } => Some(name.clone()),
             _ => None,

@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::canonical::Hash;
 use crate::error::{Failure, codes};
 use crate::flow::Flows;
-use crate::journal::Line;
+use crate::journal::{Entry, Line};
 use crate::payload::Payload;
-use crate::replay::{ReplayError, Replayed, replay};
+use crate::replay::{ReplayError, Replayed, chain, replay, replay_to};
 use crate::workflow::Plan;
 
 /// The version of the golden file format that this release writes and reads.
@@ -94,11 +94,9 @@ pub enum GoldenError {
         /// How many entries there are.
         entries: u64,
     },
-    /// A hash is not the one that the header says.
-    #[error("the {what} is {actual}, and the header says {expected}")]
-    Hash {
-        /// Content hash or chain hash.
-        what: &'static str,
+    /// The content hash is not the one that the header says.
+    #[error("the content hash is {actual}, and the header says {expected}")]
+    ContentHash {
         /// What the header says.
         expected: Hash,
         /// What came out.
@@ -111,11 +109,10 @@ impl From<GoldenError> for Failure {
         let code = match &error {
             GoldenError::Replay(replay) => return replay.clone().into(),
             GoldenError::Version { .. } => codes::JOURNAL_VERSION,
-            GoldenError::Hash { what: "content hash", .. } => codes::DRIFT,
-            GoldenError::Malformed { .. }
-            | GoldenError::Count { .. }
-            | GoldenError::Unfinished { .. }
-            | GoldenError::Hash { .. } => codes::JOURNAL_CORRUPT,
+            GoldenError::ContentHash { .. } => codes::DRIFT,
+            GoldenError::Malformed { .. } | GoldenError::Count { .. } | GoldenError::Unfinished { .. } => {
+                codes::JOURNAL_CORRUPT
+            }
         };
         Self::new(code, error.to_string())
     }
@@ -173,19 +170,25 @@ impl GoldenFile {
     /// Replays the file and holds the result against its header.
     ///
     /// # Errors
-    /// [`GoldenError`]: drift, damage, an unfinished run, or a hash that is not the header's.
+    /// [`GoldenError`]: damage, drift, an unfinished run, or a content hash that is not the header's.
     pub fn verify(&self, flows: &Flows) -> Result<Replayed, GoldenError> {
-        let replayed = replay(Arc::clone(&self.header.plan), flows, &self.lines, &finder(&self.blobs))?;
-        let content = replayed.content_hash().ok_or(GoldenError::Unfinished { entries: replayed.entries })?;
-        for (what, expected, actual) in [
-            ("chain hash", self.header.chain_hash, replayed.chain_hash),
-            ("content hash", self.header.content_hash, content),
-        ] {
-            if expected != actual {
-                return Err(GoldenError::Hash { what, expected, actual });
-            }
+        let (plan, chain_hash) = (Arc::clone(&self.header.plan), Some(self.header.chain_hash));
+        let replayed = replay_to(plan, flows, &self.lines, &finder(&self.blobs), chain_hash)?;
+        let actual = replayed.content_hash().ok_or(GoldenError::Unfinished { entries: replayed.entries })?;
+        let expected = self.header.content_hash;
+        if expected != actual {
+            return Err(GoldenError::ContentHash { expected, actual });
         }
         Ok(replayed)
+    }
+
+    /// Reads all entries and checks the chain that links them, up to the header's chain hash; replays nothing.
+    ///
+    /// # Errors
+    /// [`ReplayError::Corrupt`] or [`ReplayError::Version`] with the index of the entry that was changed, is missing
+    /// or is out of place.
+    pub fn verify_chain(&self) -> Result<Vec<Entry>, ReplayError> {
+        chain::verify(&self.lines, &finder(&self.blobs), Some(self.header.chain_hash)).map(|(entries, _)| entries)
     }
 
     /// Finds payloads kept outside the entries.

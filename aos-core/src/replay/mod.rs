@@ -50,7 +50,18 @@ pub fn replay(
     lines: &[Line],
     blob: &dyn Fn(&Hash) -> Option<Payload>,
 ) -> Result<Replayed, ReplayError> {
-    let cursor = Cursor::new(lines, blob)?;
+    replay_to(plan, flows, lines, blob, None)
+}
+
+/// As [`replay`], of a journal whose chain hash is known from elsewhere.
+fn replay_to(
+    plan: Arc<Plan>,
+    flows: &Flows,
+    lines: &[Line],
+    blob: &dyn Fn(&Hash) -> Option<Payload>,
+    chain_hash: Option<Hash>,
+) -> Result<Replayed, ReplayError> {
+    let cursor = Cursor::new(lines, blob, chain_hash)?;
     let entries = lines.len() as u64;
     let chain_hash = cursor.chain().1;
     let engine = Engine::replayed(plan, flows, cursor)?;

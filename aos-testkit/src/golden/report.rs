@@ -49,9 +49,7 @@ impl Mismatch {
     pub fn can_be_blessed(&self) -> bool {
         matches!(
             &*self.problem,
-            Problem::Golden(
-                GoldenError::Replay(ReplayError::Drift(_)) | GoldenError::Hash { what: "content hash", .. }
-            )
+            Problem::Golden(GoldenError::Replay(ReplayError::Drift(_)) | GoldenError::ContentHash { .. })
         )
     }
 
