@@ -71,9 +71,7 @@ fn broken_link(
     };
     let (changed, why) = match (index, next_fits) {
         (0, _) => (0, "its `prev` is not 64 zeros, as the first entry's is"),
-        (_, Some(false)) => {
-            (index, "neither the entry before nor what follows links to it: it was changed")
-        }
+        (_, Some(false)) => (index, "neither the entry before nor what follows links to it: it was changed"),
         (_, Some(true) | None) => {
             (index - 1, "its hash is not the one that the entry after it has as `prev`: it was changed")
         }
