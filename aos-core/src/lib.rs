@@ -80,6 +80,7 @@ mod fast_map;
 pub mod flow;
 pub mod id;
 pub mod journal;
+pub mod json;
 #[cfg(feature = "jsonpath")]
 mod jsonpath;
 pub mod limit;

@@ -46,10 +46,9 @@ impl Payload {
     /// Parses JSON text.
     ///
     /// # Errors
-    /// [`codes::INVALID_JSON`] with line and column, or as [`Payload::new`].
+    /// As [`json::parse`](crate::json::parse), or as [`Payload::new`].
     pub fn parse(text: &str) -> Result<Self, Failure> {
-        let value: Value = serde_json::from_str(text).map_err(|e| Failure::new(codes::INVALID_JSON, e.to_string()))?;
-        Ok(Self::new(value)?)
+        Ok(Self::new(crate::json::parse(text)?)?)
     }
 
     /// Takes text that a journal says is canonical; the chain hash vouches for it.

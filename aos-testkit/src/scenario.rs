@@ -109,6 +109,8 @@ impl Scenario {
         let text = read(path)?;
         let mut scenario: Self = serde_saphyr::from_str(&text)
             .map_err(|e| Failure::new(codes::INVALID_YAML, format!("{}: {e}", path.display())))?;
+        // Once more without types, in which an integer may become a float unseen.
+        aos_core::workflow::yaml_value(&text)?;
         scenario.directory = path.parent().unwrap_or(Path::new(".")).to_owned();
         Ok(scenario)
     }

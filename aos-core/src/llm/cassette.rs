@@ -69,6 +69,7 @@ impl Cassette {
     fn read(&mut self, line: &str, number: usize, numbers: &mut BTreeMap<Hash, usize>) -> Result<(), String> {
         let Line { request, response } =
             serde_json::from_str::<Line<LlmRequest, LlmResponse>>(line).map_err(|error| error.to_string())?;
+        crate::json::check_integers(line).map_err(|failure| failure.message)?;
         request.check().map_err(|failure| format!("the request: {}", failure.message))?;
         let hash = request.hash().map_err(|failure| format!("the request: {}", failure.message))?;
         if let (Some(known), Some(earlier)) = (self.entries.get(&hash), numbers.get(&hash))

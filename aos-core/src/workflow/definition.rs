@@ -43,19 +43,18 @@ impl Definition {
     /// Reads a definition from JSON.
     ///
     /// # Errors
-    /// [`codes::INVALID_JSON`] with line and column, or [`codes::INVALID_DEFINITION`] with every mistake.
+    /// As [`json::parse`](crate::json::parse), or [`codes::INVALID_DEFINITION`] with every mistake.
     pub fn from_json(text: &str) -> Result<Self, Failure> {
-        let source = serde_json::from_str(text).map_err(|e| Failure::new(codes::INVALID_JSON, e.to_string()))?;
-        Ok(Self::from_value(source)?)
+        Ok(Self::from_value(crate::json::parse(text)?)?)
     }
 
     /// Reads a definition from YAML, of which JSON is a part.
     ///
     /// # Errors
-    /// [`codes::INVALID_YAML`] with line and column, or [`codes::INVALID_DEFINITION`] with every mistake.
+    /// As [`yaml_value`](super::yaml_value), or [`codes::INVALID_DEFINITION`] with every mistake.
     #[cfg(feature = "yaml")]
     pub fn from_yaml(text: &str) -> Result<Self, Failure> {
-        Ok(Self::from_value(yaml_value(text)?)?)
+        Ok(Self::from_value(super::yaml_value(text)?)?)
     }
 
     /// Name and version.
@@ -135,13 +134,4 @@ impl Definition {
         plan.compiled()?;
         Ok(plan)
     }
-}
-
-/// Reads YAML into JSON: anchors are followed within bounds, tags and keys that are not strings are errors.
-///
-/// # Errors
-/// [`codes::INVALID_YAML`] with line and column.
-#[cfg(feature = "yaml")]
-pub fn yaml_value(text: &str) -> Result<Value, Failure> {
-    serde_saphyr::from_str(text).map_err(|e| Failure::new(codes::INVALID_YAML, e.to_string()))
 }

@@ -11,12 +11,14 @@ mod plan;
 mod resolve;
 mod schema;
 mod scope;
+#[cfg(feature = "yaml")]
+mod yaml;
 
 pub use definition::Definition;
-#[cfg(feature = "yaml")]
-pub use definition::yaml_value;
 pub(crate) use interpreter::Interpreter;
 pub use mistake::{DefinitionError, Mistake};
 pub use plan::{Body, OnError, Plan, PlanBuilder, Repeat, SkillPin, Step, StepAction, WorkflowVersion};
 pub use resolve::Resolver;
 pub use schema::definition_schema;
+#[cfg(feature = "yaml")]
+pub use yaml::yaml_value;

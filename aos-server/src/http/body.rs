@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aos_core::{Failure, codes};
+use aos_core::{Failure, codes, json};
 use axum::body::{self, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
@@ -80,17 +80,13 @@ impl Text {
     /// Parses the text into a JSON value.
     ///
     /// # Errors
-    /// [`codes::INVALID_JSON`] or [`codes::INVALID_YAML`] with line and column, [`codes::TOO_DEEP`], and
-    /// [`codes::NUMBER_OUT_OF_RANGE`] for an integer that no 64 bits hold.
+    /// As [`json::parse`] and [`yaml_value`](aos_core::workflow::yaml_value), about the body.
     pub fn value(&self) -> Result<Value, Failure> {
-        match self.format {
-            Format::Json => {
-                let value = serde_json::from_str(&self.text).map_err(|e| json_error(&e))?;
-                huge_integer(&self.text)?;
-                Ok(value)
-            }
+        let value = match self.format {
+            Format::Json => json::parse(&self.text),
             Format::Yaml => definition::yaml(&self.text),
-        }
+        };
+        value.map_err(|failure| Failure { message: format!("the body: {}", failure.message), ..failure })
     }
 
     /// Parses the text into `T`.
@@ -108,51 +104,6 @@ impl Text {
                 .into()
         })
     }
-}
-
-fn json_error(error: &serde_json::Error) -> Failure {
-    let message = error.to_string();
-    if message.starts_with("recursion limit exceeded") {
-        return Failure::new(codes::TOO_DEEP, format!("the body nests too deep: {message}"));
-    }
-    Failure::new(codes::INVALID_JSON, format!("the body is not JSON: {message}"))
-        .details(serde_json::json!({ "line": error.line(), "column": error.column() }))
-}
-
-/// The parser makes a float of an integer beyond 64 bits without a word, and nobody downstream could tell.
-fn huge_integer(json: &str) -> Result<(), Failure> {
-    /// The shortest integers that may not fit into 64 bits have this many digits.
-    const SUSPICIOUS: usize = 19;
-    let bytes = json.as_bytes();
-    let (mut at, mut in_string) = (0, false);
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'"' => in_string = !in_string,
-            b'\\' if in_string => at += 1,
-            b'0'..=b'9' if !in_string => {
-                let rest = &json[at..];
-                let token = rest.find(|c: char| !matches!(c, '0'..='9' | '.' | 'e' | 'E' | '+' | '-'));
-                let token = &rest[..token.unwrap_or(rest.len())];
-                let integer = token.bytes().all(|b| b.is_ascii_digit());
-                if integer && token.len() >= SUSPICIOUS && token.parse::<u64>().is_err() {
-                    let before = &json[..at];
-                    let line = before.matches('\n').count() + 1;
-                    let column = at - before.rfind('\n').map_or(0, |newline| newline + 1) + 1;
-                    let number: String = token.chars().take(40).collect();
-                    return Err(Failure::new(
-                        codes::NUMBER_OUT_OF_RANGE,
-                        format!(
-                            "the number {number} at line {line} column {column} is beyond 2^53 - 1: send it as a string"
-                        ),
-                    ));
-                }
-                at += token.len() - 1;
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    Ok(())
 }
 
 fn format_of(request: &Request) -> ApiResult<Format> {
@@ -224,26 +175,6 @@ fn text(bytes: Bytes, format: Format) -> ApiResult<Text> {
                 Format::Yaml => codes::INVALID_YAML,
             };
             Err(ApiError::new(code, format!("the body is not UTF-8: {}", error.utf8_error())))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn integers_beyond_64_bits_are_found_where_they_stand() {
-        for (json, place) in [
-            (r#"[1, 18446744073709551615, 1e30, 123456789012345678901234.5, "123456789012345678901234"]"#, None),
-            (r#"{"a": "\\", "b": 123456789012345678901234}"#, Some("line 1 column 18")),
-            ("[\"\\\"\",\n  -123456789012345678901234]", Some("line 2 column 4")),
-            ("18446744073709551616", Some("line 1 column 1")),
-        ] {
-            assert!(serde_json::from_str::<Value>(json).is_ok(), "{json}");
-            let found = huge_integer(json).map_err(|failure| failure.message);
-            assert_eq!(found.is_err(), place.is_some(), "{json}");
-            assert!(found.err().is_none_or(|message| message.contains(place.unwrap())), "{json}");
         }
     }
 }

@@ -42,6 +42,8 @@ async fn malformed_requests_are_named() {
         ("POST", "/v1/runs", None, "{}", 415, "ERR_INVALID_REQUEST", "content type"),
         ("POST", "/v1/runs", Some("text/plain"), "{}", 415, "ERR_INVALID_REQUEST", "application/json"),
         ("POST", "/v1/runs", json, "", 400, "ERR_INVALID_JSON", "line 1"),
+        ("POST", "/v1/runs", json, "{\"input\": 1234567890123456789012}", 400, "ERR_NUMBER_OUT_OF_RANGE", "line 1 column 11"),
+        ("POST", "/v1/runs", Some("application/yaml"), "input: 1234567890123456789012", 400, "ERR_NUMBER_OUT_OF_RANGE", "/input"),
         ("POST", "/v1/runs", json, "{\n\"workflow\": nope}", 400, "ERR_INVALID_JSON", "line 2 column 14"),
         ("POST", "/v1/runs", json, "[]", 400, "ERR_INVALID_REQUEST", "body"),
         ("POST", "/v1/runs", json, "{}", 400, "ERR_INVALID_REQUEST", "workflow"),

@@ -94,7 +94,7 @@ fn answer(sites: &mut BTreeMap<String, Site>, call: &SkillCall) -> Result<Payloa
         return Err(Failure::new(codes::HTTP_STATUS, message).retryable(page.status >= 500).details(details));
     }
     let json = page.content_type.contains("json");
-    let body = if json { serde_json::from_str(&page.body).unwrap_or(Value::Null) } else { page.body.clone().into() };
+    let body = if json { aos_core::json::parse(&page.body).unwrap_or(Value::Null) } else { page.body.clone().into() };
     Payload::new(json!({
         "status": page.status,
         "headers": {"content-type": page.content_type, "date": "Thu, 01 Jan 2026 00:00:00 GMT"},

@@ -181,10 +181,10 @@ fn output(
 
 fn structured(response: &LlmResponse, schema: &dyn CompiledSchema) -> Result<Value, Failure> {
     let text = response.text();
-    let value: Value = serde_json::from_str(unfenced(&text)).map_err(|error| {
+    let value = crate::json::parse(unfenced(&text)).map_err(|error| {
         let cut = if response.stop_reason == StopReason::MaxTokens { ": it was cut at `max_tokens`" } else { "" };
         let start: String = text.chars().take(120).collect();
-        invalid(response, format!("it is not JSON{cut} ({error}); it begins {start:?}"))
+        invalid(response, format!("{}{cut}; it begins {start:?}", error.message))
     })?;
     match &schema.check(&value)[..] {
         [] => Ok(value),

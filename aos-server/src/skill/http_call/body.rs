@@ -62,7 +62,7 @@ pub(super) fn excerpt(bytes: &[u8], max: usize) -> String {
 
 /// Integers that canonical JSON can't carry exactly are an error here, so that they are never changed silently.
 fn json(text: &str) -> Result<Value, String> {
-    let mut value: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    let mut value = aos_core::json::parse(text).map_err(|failure| failure.message)?;
     canonical::normalize(&mut value).map_err(|e| e.to_string())?;
     Ok(value)
 }

@@ -90,7 +90,7 @@ fn bad_answers_keep_their_cost() {
     let estimate = Money::from_cents(1);
     let text = |text: &str| vec![Content::text(text)];
     for (content, stop, cost, code, retry, booked, message) in [
-        (text("sorry"), StopReason::EndTurn, Some(paid), codes::LLM_INVALID_RESPONSE, true, paid, "it is not JSON ("),
+        (text("sorry"), StopReason::EndTurn, Some(paid), codes::LLM_INVALID_RESPONSE, true, paid, "it is not JSON: "),
         (
             text("{\"n\": "),
             StopReason::MaxTokens,
