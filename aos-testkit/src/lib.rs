@@ -9,6 +9,7 @@ pub mod history;
 pub mod recording;
 pub mod scenario;
 pub mod script;
+pub mod service;
 pub mod skills;
 
 mod executor;

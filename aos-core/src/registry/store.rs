@@ -44,6 +44,7 @@ pub struct SnapshotInfo {
 /// - `changed` resolves with the revision once it is higher than `after`, also for changes made by other processes. It
 ///   may resolve without cause, with any revision.
 /// - A snapshot is kept under its hash; keeping it again changes nothing, its time included.
+/// - A reason comes back as it was given, but U+0000 in it may come back as U+FFFD: not every database has it.
 /// - A dropped `save` future may or may not have taken effect; a reader sees all of it or nothing.
 /// - Nothing of one tenant is visible to, or changed by, a call for another.
 pub trait RegistryStore: Send + Sync {

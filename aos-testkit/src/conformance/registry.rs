@@ -45,7 +45,7 @@ pub async fn what_was_saved_is_loaded(backend: &dyn Backend) -> Outcome {
     let store = roles.need_registry()?;
     let first = store.save(&tenant(), 0, &[mine("1.0.0"), mine("1.1.0")]).await.unwrap();
     assert!(first > 0);
-    let disabled = change(tenant(), "1.0.0", Status::Disabled("it lies 👎\u{0}".into()));
+    let disabled = change(tenant(), "1.0.0", Status::Disabled("it lies 👎\u{1}".into()));
     let second = store.save(&tenant(), first, &[disabled.clone(), mine("2.0.0-rc.1")]).await.unwrap();
     assert!(second > first);
     let loaded = store.load(&tenant()).await.unwrap();

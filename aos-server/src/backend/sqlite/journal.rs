@@ -14,8 +14,8 @@ use super::blob;
 use super::error::Stop;
 use super::row::{NEVER, millis, picodollars};
 use super::runs::no_run;
-use super::watch::Topic;
 use super::writer::Tx;
+use crate::backend::watch::Topic;
 
 impl JournalStore for Sqlite {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {

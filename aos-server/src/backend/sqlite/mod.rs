@@ -20,7 +20,6 @@ mod row;
 mod runs;
 #[cfg(test)]
 mod tests;
-mod watch;
 mod writer;
 
 use std::io;
@@ -35,10 +34,10 @@ use aos_core::registry::RegistryStore;
 use aos_core::runs::{RunStore, StoreError};
 use aos_core::time::Clock;
 
+use crate::backend::watch::Waiters;
 use crate::clock::SystemClock;
 use presence::Presence;
 use readers::Readers;
-use watch::Waiters;
 use writer::Writer;
 
 /// How often changes by other processes are looked for, while somebody waits for one.

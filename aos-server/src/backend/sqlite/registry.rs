@@ -21,8 +21,8 @@ use serde::de::value::{Error as TextError, StrDeserializer};
 use super::Sqlite;
 use super::error::Stop;
 use super::row::{millis, timestamp};
-use super::watch::Topic;
 use super::writer::Tx;
+use crate::backend::watch::Topic;
 
 impl RegistryStore for Sqlite {
     fn load<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Loaded, StoreError>> {

@@ -19,9 +19,9 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use super::error::Stop;
 use super::journal::find;
 use super::row::{INLINE_INPUT_BYTES, NEVER, columns, millis, payload, picodollars, record, timestamp};
-use super::watch::Topic;
 use super::writer::Tx;
 use super::{Sqlite, blob};
+use crate::backend::watch::Topic;
 
 /// How long to leave the database alone when asking it failed while waiting for a change.
 const AFTER_FAILURE: Duration = Duration::from_millis(250);

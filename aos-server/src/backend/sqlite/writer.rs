@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::connection;
 use super::error::{Fault, Stop, closed};
-use super::watch::{Topic, Waiters};
+use crate::backend::watch::{Topic, Waiters};
 
 /// Pieces of work in one transaction.
 const MAX_BATCH: usize = 256;

@@ -8,28 +8,38 @@ use tokio::sync::Notify;
 
 /// What can be waited for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Topic {
+pub(in crate::backend) enum Topic {
     /// A run's inbox and end.
     Run(TenantId, RunId),
     /// A tenant's registry.
     Registry(TenantId),
 }
 
+impl Topic {
+    /// The run, when it is one.
+    pub(in crate::backend) const fn run(&self) -> Option<(&TenantId, &RunId)> {
+        match self {
+            Self::Run(tenant, run) => Some((tenant, run)),
+            Self::Registry(_) => None,
+        }
+    }
+}
+
 /// Wakes those who wait.
 #[derive(Default)]
-pub(super) struct Waiters {
+pub(in crate::backend) struct Waiters {
     topics: Mutex<HashMap<Topic, Arc<Notify>>>,
 }
 
 impl Waiters {
     /// Begins to wait. Begin first and look at the store after that, so that no change is lost in between.
-    pub(super) fn watch(self: &Arc<Self>, topic: Topic) -> Watch {
+    pub(in crate::backend) fn watch(self: &Arc<Self>, topic: Topic) -> Watch {
         let notify = Arc::clone(self.topics().entry(topic.clone()).or_default());
         Watch { waiters: Arc::clone(self), topic, notify }
     }
 
     /// Wakes those who wait for one of these.
-    pub(super) fn notify(&self, changed: &[Topic]) {
+    pub(in crate::backend) fn notify(&self, changed: &[Topic]) {
         if changed.is_empty() {
             return;
         }
@@ -38,12 +48,17 @@ impl Waiters {
     }
 
     /// Wakes everybody: something changed, nobody knows what.
-    pub(super) fn notify_all(&self) {
+    pub(in crate::backend) fn notify_all(&self) {
         self.topics().values().for_each(|notify| notify.notify_waiters());
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::backend) fn is_empty(&self) -> bool {
         self.topics().is_empty()
+    }
+
+    /// What is waited for now.
+    pub(in crate::backend) fn waited_for(&self) -> Vec<Topic> {
+        self.topics().keys().cloned().collect()
     }
 
     fn topics(&self) -> MutexGuard<'_, HashMap<Topic, Arc<Notify>>> {
@@ -52,11 +67,11 @@ impl Waiters {
 }
 
 /// One wait for one topic.
-pub(super) struct Watch {
+pub(in crate::backend) struct Watch {
     waiters: Arc<Waiters>,
     topic: Topic,
     /// Woken at each change.
-    pub(super) notify: Arc<Notify>,
+    pub(in crate::backend) notify: Arc<Notify>,
 }
 
 impl Drop for Watch {

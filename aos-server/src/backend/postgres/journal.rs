@@ -1,0 +1,304 @@
+//! Journals in Postgres: one row per append.
+
+use std::sync::Arc;
+
+use aos_core::BoxFuture;
+use aos_core::error::Failure;
+use aos_core::event::RunFinished;
+use aos_core::id::{RunId, TenantId};
+use aos_core::journal::{Append, JournalStore, Line, Transition};
+use aos_core::runs::{RunState, StoreError};
+use sqlx::{PgPool, Row};
+
+use super::batch::Batch;
+use super::error::Fault;
+use super::row::{NEVER, millis, picodollars};
+use super::runs::no_run;
+use super::{Postgres, Stop};
+use crate::backend::watch::{Topic, Waiters};
+
+/// How appends are written.
+pub(super) struct Appends {
+    pool: PgPool,
+    place: Arc<str>,
+    waiters: Arc<Waiters>,
+}
+
+impl Appends {
+    pub(super) fn new(pool: &PgPool, place: &Arc<str>, waiters: &Arc<Waiters>) -> Self {
+        Self { pool: pool.clone(), place: Arc::clone(place), waiters: Arc::clone(waiters) }
+    }
+}
+
+/// An append as its rows hold it.
+pub(super) struct Prepared {
+    append: Append,
+    text: Vec<u8>,
+    end: End,
+}
+
+/// The columns that a transition sets; all empty for [`Transition::Continue`].
+#[derive(Default)]
+struct End {
+    state: Option<RunState>,
+    ready_at: Option<i64>,
+    inbox_seen: Option<i64>,
+    output: Option<String>,
+    failure: Option<String>,
+    cost: Option<i64>,
+    content_hash: Option<Vec<u8>>,
+}
+
+impl JournalStore for Postgres {
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let (text, end) = (join(&append)?, End::of(&append.transition)?);
+            self.appends.write(Prepared { append, text, end }).await
+        })
+    }
+
+    fn read<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        run: &'a RunId,
+        from: u64,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Line>, StoreError>> {
+        let (tenant, run) = (tenant.clone(), run.clone());
+        Box::pin(self.run("read a journal", async move |pool| lines(&pool, &tenant, &run, from, limit).await))
+    }
+}
+
+/// The fences are in the `WHERE` of the update: it waits for whoever has the row, and looks at the row again after
+/// that. What `updated` does not return was rejected.
+const APPEND: &str = "
+    WITH wanted AS (
+        SELECT * FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[],
+                             $7::integer[], $8::bytea[], $9::text[], $10::bigint[], $11::bigint[], $12::text[],
+                             $13::text[], $14::bigint[], $15::bytea[])
+            AS w(n, tenant, run, worker, epoch, first, lines, text, state, ready_at, inbox_seen, output, failure, cost,
+                 content_hash)
+    ), updated AS (
+        UPDATE run SET
+            next_index = w.first + w.lines,
+            state = coalesce(w.state, run.state),
+            worker = CASE WHEN w.state IS NULL THEN run.worker END,
+            ready_at = CASE WHEN w.state IS NULL THEN run.ready_at
+                            WHEN w.state = 'parked' AND run.inbox_last > w.inbox_seen THEN aos_now()
+                            ELSE w.ready_at END,
+            finished_at = CASE WHEN w.state <> 'parked' THEN aos_now() ELSE run.finished_at END,
+            output = coalesce(w.output, run.output),
+            failure = coalesce(w.failure, run.failure),
+            cost = coalesce(w.cost, run.cost),
+            content_hash = coalesce(w.content_hash, run.content_hash)
+        FROM wanted w
+        WHERE run.tenant = w.tenant AND run.run = w.run AND run.worker = w.worker AND run.epoch = w.epoch
+            AND run.next_index = w.first
+        RETURNING w.n, run.id
+    ), entries AS (
+        INSERT INTO entry (run, first, lines, text)
+        SELECT updated.id, w.first, w.lines, w.text FROM updated JOIN wanted w USING (n) WHERE w.lines > 0
+    ), blobs AS (
+        INSERT INTO blob (hash, bytes)
+        SELECT b.hash, b.bytes FROM unnest($16::integer[], $17::bytea[], $18::bytea[]) AS b(n, hash, bytes)
+            JOIN updated USING (n) ORDER BY b.hash
+        ON CONFLICT (hash) DO NOTHING
+    )
+    SELECT n FROM updated";
+
+impl Batch for Appends {
+    type Item = Prepared;
+    type Answer = ();
+    type Key = (TenantId, RunId);
+
+    const OPERATION: &'static str = "append to a journal";
+
+    fn key(item: &Prepared) -> Self::Key {
+        (item.append.lease.tenant.clone(), item.append.lease.run.clone())
+    }
+
+    async fn write(&self, items: &[Prepared], again: bool) -> Result<Vec<Result<(), StoreError>>, Fault> {
+        let fault = |error| Fault::new(&self.place, error);
+        let written = self.statement(items).await.map_err(fault)?;
+        let mut answers: Vec<_> = items.iter().map(|_| Ok(())).collect();
+        let mut rejected: Vec<usize> = (0..items.len()).collect();
+        rejected.retain(|n| !written.contains(n));
+        for n in rejected {
+            answers[n] = self.why_not(&items[n], again).await.map_err(fault)?;
+        }
+        let ended = items.iter().zip(&answers).filter(|(item, answer)| answer.is_ok() && item.end.state.is_some());
+        let topics: Vec<_> =
+            ended.map(|(item, _)| Self::key(item)).map(|(tenant, run)| Topic::Run(tenant, run)).collect();
+        self.waiters.notify(&topics);
+        Ok(answers)
+    }
+}
+
+impl Appends {
+    /// Writes what the fences let through; gives the places of that in `items`.
+    async fn statement(&self, items: &[Prepared]) -> sqlx::Result<std::collections::HashSet<usize>> {
+        fn column<'a, T>(items: &'a [Prepared], of: impl Fn(&'a Prepared) -> T) -> Vec<T> {
+            items.iter().map(of).collect()
+        }
+        let (mut owners, mut hashes, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+        for (n, item) in items.iter().enumerate() {
+            for blob in &item.append.blobs {
+                owners.push(n as i32);
+                hashes.push(blob.hash().as_bytes().to_vec());
+                bytes.push(blob.as_str().as_bytes());
+            }
+        }
+        let rows = sqlx::query_scalar(APPEND)
+            .bind((0..items.len() as i32).collect::<Vec<_>>())
+            .bind(column(items, |item| item.append.lease.tenant.as_str()))
+            .bind(column(items, |item| item.append.lease.run.as_str()))
+            .bind(column(items, |item| item.append.lease.worker.as_str()))
+            .bind(column(items, |item| item.append.lease.epoch as i64))
+            .bind(column(items, |item| item.append.first_index as i64))
+            .bind(column(items, |item| item.append.lines.len() as i32))
+            .bind(column(items, |item| item.text.as_slice()))
+            .bind(column(items, |item| item.end.state.map(RunState::as_str)))
+            .bind(column(items, |item| item.end.ready_at))
+            .bind(column(items, |item| item.end.inbox_seen))
+            .bind(column(items, |item| item.end.output.as_deref()))
+            .bind(column(items, |item| item.end.failure.as_deref()))
+            .bind(column(items, |item| item.end.cost))
+            .bind(column(items, |item| item.end.content_hash.as_deref()))
+            .bind(owners)
+            .bind(hashes)
+            .bind(bytes)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows.into_iter().map(|n: i32| n as usize).collect())
+    }
+
+    /// Why an append was rejected; `Ok` when it was not, and only its answer was lost.
+    async fn why_not(&self, item: &Prepared, again: bool) -> sqlx::Result<Result<(), StoreError>> {
+        let lease = &item.append.lease;
+        let sql = "SELECT epoch, worker, next_index, state,
+                          (SELECT text FROM entry WHERE entry.run = run.id AND first = $3) AS text
+                   FROM run WHERE tenant = $1 AND run = $2";
+        let query = sqlx::query(sql).bind(lease.tenant.as_str()).bind(lease.run.as_str());
+        let found = query.bind(item.append.first_index as i64).fetch_optional(&self.pool).await?;
+        let fenced = StoreError::Fenced { run: lease.run.clone(), worker: lease.worker.clone(), epoch: lease.epoch };
+        let Some(row) = found else { return Ok(Err(fenced)) };
+        let (epoch, worker): (i64, Option<&str>) = (row.try_get("epoch")?, row.try_get("worker")?);
+        let (next, state): (i64, &str) = (row.try_get("next_index")?, row.try_get("state")?);
+        let holds = worker == Some(lease.worker.as_str());
+        if epoch as u64 != lease.epoch {
+            return Ok(Err(fenced));
+        }
+        let text: Option<&[u8]> = row.try_get("text")?;
+        let is_there = next as u64 == item.append.first_index.saturating_add(item.append.lines.len() as u64)
+            && (item.append.lines.is_empty() || text == Some(&item.text));
+        let has_moved = match item.end.state {
+            None => holds,
+            Some(wanted) => worker.is_none() && state == wanted.as_str(),
+        };
+        Ok(match (again && is_there && has_moved, holds) {
+            (true, _) => Ok(()),
+            (false, false) => Err(fenced),
+            (false, true) => Err(StoreError::IndexConflict { run: lease.run.clone(), index: item.append.first_index }),
+        })
+    }
+}
+
+/// The lines of an append as its row holds them.
+fn join(append: &Append) -> Result<Vec<u8>, StoreError> {
+    let bytes = append.lines.iter().map(|line| line.as_str().len() + 1).sum();
+    let mut text = Vec::with_capacity(bytes);
+    for (index, line) in append.lines.iter().enumerate() {
+        let line = line.as_str().as_bytes();
+        if line.contains(&b'\n') {
+            return Err(StoreError::Conflict(format!(
+                "entry {} of run {} holds a line feed: an entry is one line",
+                append.first_index + index as u64,
+                append.lease.run
+            )));
+        }
+        if index > 0 {
+            text.push(b'\n');
+        }
+        text.extend_from_slice(line);
+    }
+    Ok(text)
+}
+
+impl End {
+    fn of(transition: &Transition) -> Result<Self, StoreError> {
+        let encode = |failure: &Failure| {
+            let json = serde_json::to_string(failure);
+            json.map_err(|error| StoreError::Conflict(format!("the failure can't be written as JSON: {error}")))
+        };
+        Ok(match transition {
+            Transition::Continue => Self::default(),
+            Transition::Park { wake_at, inbox_seen } => Self {
+                state: Some(RunState::Parked),
+                ready_at: Some(wake_at.map_or(NEVER, millis)),
+                inbox_seen: Some(i64::try_from(*inbox_seen).unwrap_or(i64::MAX)),
+                ..Self::default()
+            },
+            Transition::Finish(RunFinished { status, output, failure, cost, content_hash }) => Self {
+                state: Some((*status).into()),
+                output: output.as_ref().map(|output| output.as_str().to_owned()),
+                failure: failure.as_ref().map(encode).transpose()?,
+                cost: Some(picodollars(*cost)),
+                content_hash: Some(content_hash.as_bytes().to_vec()),
+                ..Self::default()
+            },
+            // A dead run stays among the open ones: an operator has to see it.
+            Transition::Bury(failure) => Self {
+                state: Some(RunState::Dead),
+                ready_at: Some(NEVER),
+                failure: Some(encode(failure)?),
+                ..Self::default()
+            },
+        })
+    }
+}
+
+async fn lines(pool: &PgPool, tenant: &TenantId, run: &RunId, from: u64, limit: usize) -> Result<Vec<Line>, Stop> {
+    let damaged = |index: i64, why: String| StoreError::Corrupt {
+        what: "journal of run",
+        id: run.to_string(),
+        why: format!("at entry {index}: {why}"),
+    };
+    // The append that holds `from`, and those after it. A run without appends gives one row of nulls.
+    let sql = "SELECT entry.first, entry.lines, entry.text FROM run
+               LEFT JOIN LATERAL (
+                   SELECT first, lines, text FROM entry
+                   WHERE entry.run = run.id AND first >= coalesce(
+                       (SELECT max(first) FROM entry WHERE entry.run = run.id AND first <= $3), 0)
+                   ORDER BY first LIMIT $4
+               ) AS entry ON true
+               WHERE run.tenant = $1 AND run.run = $2 ORDER BY entry.first";
+    let from = i64::try_from(from).unwrap_or(i64::MAX);
+    let appends = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+    let query = sqlx::query(sql).bind(tenant.as_str()).bind(run.as_str()).bind(from).bind(appends);
+    let rows = query.fetch_all(pool).await?;
+    if rows.is_empty() {
+        return Err(no_run(run).into());
+    }
+    let mut lines = Vec::new();
+    let mut next = None;
+    for row in rows {
+        let (first, count): (Option<i64>, Option<i32>) = (row.try_get(0)?, row.try_get(1)?);
+        let (Some(first), Some(count)) = (first, count.map(i64::from)) else { break };
+        if lines.len() >= limit {
+            break;
+        }
+        if next.is_some_and(|next| next != first) {
+            return Err(damaged(first, "the entries before it are missing".into()).into());
+        }
+        let text: &[u8] = row.try_get(2)?;
+        let text = std::str::from_utf8(text).map_err(|error| damaged(first, error.to_string()))?;
+        let found = text.split('\n').count() as i64;
+        if found != count {
+            return Err(damaged(first, format!("there are {found} entries instead of {count}")).into());
+        }
+        let skip = usize::try_from(from - first).unwrap_or(0);
+        lines.extend(text.split('\n').skip(skip).take(limit - lines.len()).map(Line::new));
+        next = Some(first + count);
+    }
+    Ok(lines)
+}

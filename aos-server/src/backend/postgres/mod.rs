@@ -1,0 +1,160 @@
+//! Everything in a Postgres database: what many processes share.
+//!
+//! - **Group commit.** Creations and appends of all runs of a process are collected and made durable many at a time,
+//!   each batch by one statement ([`batch`]); every one is accepted or rejected on its own by its fence.
+//! - **One clock.** Lease deadlines are the database's (`aos_now()`), so that a process with a wrong clock does no harm.
+//! - **Unknown outcomes are read back.** When the connection breaks under a batch, the batch is sent again, and what
+//!   the fences then reject is compared with what is in the tables.
+//! - **No cancellation trouble.** Work on the database runs in tasks of its own; a caller's future only waits.
+
+mod batch;
+mod blob;
+mod connection;
+mod create;
+mod error;
+mod journal;
+mod migrate;
+mod registry;
+mod row;
+mod runs;
+mod watch;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use aos_core::blob::BlobStore;
+use aos_core::driver::Stores;
+use aos_core::journal::JournalStore;
+use aos_core::registry::RegistryStore;
+use aos_core::runs::{RunStore, StoreError};
+use sqlx::PgPool;
+
+pub use migrate::{Migration, pending};
+
+use crate::backend::watch::Waiters;
+use batch::Queue;
+use create::Creations;
+use error::{Fault, closed};
+use journal::Appends;
+
+/// The stores of one Postgres database. Clones share the connections.
+#[derive(Clone)]
+pub struct PostgresStores(Arc<Postgres>);
+
+/// What the roles share; each role is a contract implemented in the file of its name.
+struct Postgres {
+    pool: PgPool,
+    /// Host, port and database, for messages.
+    place: Arc<str>,
+    appends: Queue<Appends>,
+    creations: Queue<Creations>,
+    waiters: Arc<Waiters>,
+}
+
+impl PostgresStores {
+    /// Connects to the database at `url` (`postgres://user@host:port/name`) and brings its tables up to date.
+    ///
+    /// Needs a tokio runtime, and that runtime's timer.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] for a URL that can't be used and for tables of a newer release,
+    /// [`StoreError::Unavailable`] for the rest. The messages say what to do.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let stores = Self::connect(url).await?;
+        migrate::run(&stores.0.pool, &stores.0.place).await?;
+        Ok(stores)
+    }
+
+    /// As [`PostgresStores::open`], without touching the tables.
+    ///
+    /// # Errors
+    /// As [`PostgresStores::open`].
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        let (pool, place) = connection::pool(url).await?;
+        let waiters = Arc::<Waiters>::default();
+        let stores = Self(Arc::new(Postgres {
+            appends: Queue::start(Appends::new(&pool, &place, &waiters)),
+            creations: Queue::start(Creations::new(&pool, &place)),
+            pool,
+            place,
+            waiters,
+        }));
+        watch::look_for_changes(&stores.0);
+        Ok(stores)
+    }
+
+    /// Host, port and database, without user and password.
+    pub fn place(&self) -> &str {
+        &self.0.place
+    }
+
+    /// Runs, leases and inboxes.
+    pub fn runs(&self) -> Arc<dyn RunStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Journals.
+    pub fn journal(&self) -> Arc<dyn JournalStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Large payloads.
+    pub fn blobs(&self) -> Arc<dyn BlobStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Registries.
+    pub fn registry(&self) -> Arc<dyn RegistryStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// The three that the driver needs.
+    pub fn stores(&self) -> Stores {
+        Stores { runs: self.runs(), journal: self.journal(), blobs: self.blobs() }
+    }
+
+    /// Closes all connections once their work is done. Whatever is asked after that is
+    /// [`StoreError::Unavailable`]. Without it nothing acknowledged is lost either.
+    pub async fn close(&self) {
+        self.0.pool.close().await;
+    }
+}
+
+impl Postgres {
+    /// Does `work` in a task of its own, which ends whatever becomes of the caller.
+    async fn run<T, F, W>(&self, operation: &'static str, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Stop>> + Send + 'static,
+        W: FnOnce(PgPool) -> F,
+    {
+        let task = tokio::spawn(work(self.pool.clone()));
+        match task.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(Stop::Rejected(error))) => Err(error),
+            Ok(Err(Stop::Sql(error))) => Err(Fault::new(&self.place, error).store_error(operation)),
+            // The runtime is shutting down, or the task panicked.
+            Err(_) => Err(closed(operation)),
+        }
+    }
+}
+
+/// Why a piece of work on the database ended without an answer.
+enum Stop {
+    /// The store refuses it.
+    Rejected(StoreError),
+    /// The database failed.
+    Sql(sqlx::Error),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Rejected(error)
+    }
+}
+
+impl From<sqlx::Error> for Stop {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}

@@ -1,0 +1,305 @@
+//! Runs, leases and inboxes in Postgres.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aos_core::BoxFuture;
+use aos_core::id::{RunId, TenantId, WorkerId};
+use aos_core::payload::Payload;
+use aos_core::runs::{
+    Claim, Created, InboxItem, Lease, Message, NewRun, QueueStats, RunFilter, RunPage, RunRecord, RunState, RunStore,
+    StoreError,
+};
+use sqlx::{AssertSqlSafe, PgPool, Row};
+
+use super::create::Creation;
+use super::row::{NEVER, columns, record, timestamp};
+use super::{Postgres, Stop};
+use crate::backend::watch::Topic;
+
+/// How long to leave the database alone when asking it failed while waiting for a change.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
+
+impl RunStore for Postgres {
+    fn create(&self, run: NewRun, claim: Option<(WorkerId, Duration)>) -> BoxFuture<'_, Result<Created, StoreError>> {
+        Box::pin(self.creations.write(Creation { new: run, claim }))
+    }
+
+    fn get<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>> {
+        let (tenant, run) = (tenant.clone(), run.clone());
+        Box::pin(self.run("read a run", async move |pool| {
+            let sql = concat!("SELECT ", columns!(), " FROM run WHERE tenant = $1 AND run = $2");
+            let row = sqlx::query(sql).bind(tenant.as_str()).bind(run.as_str()).fetch_optional(&pool).await?;
+            row.as_ref().map(record).transpose()
+        }))
+    }
+
+    fn list(&self, filter: RunFilter) -> BoxFuture<'_, Result<RunPage, StoreError>> {
+        Box::pin(self.run("list runs", async move |pool| list(&pool, &filter).await))
+    }
+
+    fn claim<'a>(
+        &'a self,
+        worker: &'a WorkerId,
+        max: usize,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Claim>, StoreError>> {
+        let worker = worker.clone();
+        Box::pin(self.run("claim runs", async move |pool| claim(&pool, &worker, max, lease).await))
+    }
+
+    fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> BoxFuture<'a, Result<Vec<Lease>, StoreError>> {
+        let leases = leases.to_vec();
+        Box::pin(self.run("prolong leases", async move |pool| {
+            let sql = "WITH wanted AS (
+                           SELECT * FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+                               AS w(n, tenant, run, worker, epoch)
+                       )
+                       UPDATE run SET ready_at = aos_now() + $6 FROM wanted w
+                       WHERE run.tenant = w.tenant AND run.run = w.run AND run.worker = w.worker
+                           AND run.epoch = w.epoch
+                       RETURNING w.n";
+            let kept: Vec<i32> = sqlx::query_scalar(sql)
+                .bind((0..leases.len() as i32).collect::<Vec<_>>())
+                .bind(leases.iter().map(|lease| lease.tenant.as_str()).collect::<Vec<_>>())
+                .bind(leases.iter().map(|lease| lease.run.as_str()).collect::<Vec<_>>())
+                .bind(leases.iter().map(|lease| lease.worker.as_str()).collect::<Vec<_>>())
+                .bind(leases.iter().map(|lease| lease.epoch as i64).collect::<Vec<_>>())
+                .bind(millis(lease))
+                .fetch_all(&pool)
+                .await?;
+            let kept: std::collections::HashSet<usize> = kept.into_iter().map(|n| n as usize).collect();
+            Ok(leases.into_iter().enumerate().filter(|(n, _)| !kept.contains(n)).map(|(_, lease)| lease).collect())
+        }))
+    }
+
+    fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), StoreError>> {
+        let lease = lease.clone();
+        Box::pin(self.run("release a lease", async move |pool| {
+            let sql = "UPDATE run SET ready_at = aos_now(), worker = NULL, state = 'queued'
+                       WHERE tenant = $1 AND run = $2 AND epoch = $3 AND worker = $4";
+            let query = sqlx::query(sql).bind(lease.tenant.as_str()).bind(lease.run.as_str());
+            query.bind(lease.epoch as i64).bind(lease.worker.as_str()).execute(&pool).await?;
+            Ok(())
+        }))
+    }
+
+    fn send<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        run: &'a RunId,
+        message: Message,
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let (tenant, run) = (tenant.clone(), run.clone());
+        let waiters = Arc::clone(&self.waiters);
+        Box::pin(self.run("send a message", async move |pool| {
+            let seq = send(&pool, &tenant, &run, &message).await?;
+            waiters.notify(&[Topic::Run(tenant, run)]);
+            Ok(seq)
+        }))
+    }
+
+    fn inbox<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        run: &'a RunId,
+        after: u64,
+    ) -> BoxFuture<'a, Result<Vec<InboxItem>, StoreError>> {
+        let (tenant, run) = (tenant.clone(), run.clone());
+        Box::pin(self.run("read an inbox", async move |pool| inbox(&pool, &tenant, &run, after).await))
+    }
+
+    fn changed(&self, tenant: &TenantId, run: &RunId, after: u64) -> BoxFuture<'static, ()> {
+        let (pool, waiters) = (self.pool.clone(), Arc::clone(&self.waiters));
+        let (tenant, run) = (tenant.clone(), run.clone());
+        Box::pin(async move {
+            let watch = waiters.watch(Topic::Run(tenant.clone(), run.clone()));
+            loop {
+                let mut woken = pin!(watch.notify.notified());
+                woken.as_mut().enable();
+                let (pool, tenant, run) = (pool.clone(), tenant.clone(), run.clone());
+                let look = tokio::spawn(async move { has_changed(&pool, &tenant, &run, after).await });
+                match look.await {
+                    Ok(Ok(false)) => woken.await,
+                    Ok(Ok(true)) => return,
+                    Ok(Err(_)) | Err(_) => return tokio::time::sleep(AFTER_FAILURE).await,
+                }
+            }
+        })
+    }
+
+    fn stats(&self) -> BoxFuture<'_, Result<QueueStats, StoreError>> {
+        Box::pin(self.run("count runs", async move |pool| stats(&pool).await))
+    }
+}
+
+/// The error for a run that the tenant does not have.
+pub(super) fn no_run(run: &RunId) -> StoreError {
+    StoreError::NotFound { what: "run", id: run.to_string() }
+}
+
+fn millis(duration: Duration) -> i64 {
+    // Far below the largest, so that adding it to the time can't overflow.
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX >> 1)
+}
+
+async fn claim(pool: &PgPool, worker: &WorkerId, max: usize, lease: Duration) -> Result<Vec<Claim>, Stop> {
+    // Materialised, or a plan that runs it more than once claims more than the limit.
+    let sql = concat!(
+        "WITH now AS MATERIALIZED (SELECT aos_now() AS at), ready AS MATERIALIZED (
+             SELECT id, ready_at FROM run WHERE ready_at <= (SELECT at FROM now) ORDER BY ready_at, id LIMIT $2
+             FOR UPDATE SKIP LOCKED
+         )
+         UPDATE run SET
+             rescues = CASE WHEN run.index_at_claim = run.next_index THEN run.rescues ELSE 0 END
+                 + (run.state = 'running')::integer,
+             index_at_claim = run.next_index, state = 'running', epoch = run.epoch + 1, worker = $1,
+             ready_at = (SELECT at FROM now) + $3
+         FROM ready WHERE run.id = ready.id
+         RETURNING ready.ready_at AS was_ready_at, run.id, run.epoch, ",
+        columns!()
+    );
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    let query = sqlx::query(sql).bind(worker.as_str()).bind(max).bind(millis(lease));
+    let mut claims = Vec::new();
+    for row in query.fetch_all(pool).await? {
+        let record = record(&row)?;
+        let lease = Lease {
+            tenant: record.new.tenant.clone(),
+            run: record.new.run.clone(),
+            worker: worker.clone(),
+            epoch: row.try_get::<i64, _>("epoch")? as u64,
+        };
+        let place: (i64, i64) = (row.try_get("was_ready_at")?, row.try_get("id")?);
+        claims.push((place, Claim { lease, record }));
+    }
+    claims.sort_by_key(|(place, _)| *place);
+    Ok(claims.into_iter().map(|(_, claim)| claim).collect())
+}
+
+async fn send(pool: &PgPool, tenant: &TenantId, run: &RunId, message: &Message) -> Result<u64, Stop> {
+    let (signal, content) = match message {
+        Message::Signal { name, payload } => (Some(name.as_bytes()), payload.as_str()),
+        Message::Cancel { reason } => (None, reason.as_str()),
+    };
+    let sql = "WITH sent AS (
+                   UPDATE run SET inbox_last = inbox_last + 1,
+                       ready_at = CASE WHEN state = 'parked' THEN least(ready_at, aos_now()) ELSE ready_at END
+                   WHERE tenant = $1 AND run = $2 AND state IN ('queued', 'running', 'parked')
+                   RETURNING id, inbox_last
+               )
+               INSERT INTO inbox (run, seq, signal, content) SELECT id, inbox_last, $3, $4 FROM sent RETURNING seq";
+    let query = sqlx::query_scalar(sql).bind(tenant.as_str()).bind(run.as_str()).bind(signal).bind(content.as_bytes());
+    let seq: Option<i64> = query.fetch_optional(pool).await?;
+    if let Some(seq) = seq {
+        return Ok(seq as u64);
+    }
+    let query = sqlx::query_scalar("SELECT state FROM run WHERE tenant = $1 AND run = $2");
+    let state: Option<String> = query.bind(tenant.as_str()).bind(run.as_str()).fetch_optional(pool).await?;
+    let state = state.ok_or_else(|| no_run(run))?;
+    Err(StoreError::Conflict(format!("run {run} has ended ({state}): it takes no more messages")).into())
+}
+
+async fn inbox(pool: &PgPool, tenant: &TenantId, run: &RunId, after: u64) -> Result<Vec<InboxItem>, Stop> {
+    let damaged = |seq: i64, why: String| StoreError::Corrupt {
+        what: "inbox of run",
+        id: run.to_string(),
+        why: format!("at item {seq}: {why}"),
+    };
+    // A run without items gives one row of nulls.
+    let sql = "SELECT inbox.seq, inbox.signal, inbox.content FROM run
+               LEFT JOIN inbox ON inbox.run = run.id AND inbox.seq > $3
+               WHERE run.tenant = $1 AND run.run = $2 ORDER BY inbox.seq";
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let rows = sqlx::query(sql).bind(tenant.as_str()).bind(run.as_str()).bind(after).fetch_all(pool).await?;
+    if rows.is_empty() {
+        return Err(no_run(run).into());
+    }
+    let mut items = Vec::new();
+    for row in rows {
+        let Some(seq) = row.try_get::<Option<i64>, _>(0)? else { break };
+        let (signal, content): (Option<Vec<u8>>, Vec<u8>) = (row.try_get(1)?, row.try_get(2)?);
+        let text = |bytes| String::from_utf8(bytes).map_err(|error| damaged(seq, error.to_string()));
+        let content = text(content)?;
+        let message = match signal {
+            Some(name) => {
+                let payload = Payload::parse(&content).map_err(|failure| damaged(seq, failure.message))?;
+                Message::Signal { name: text(name)?, payload }
+            }
+            None => Message::Cancel { reason: content },
+        };
+        items.push(InboxItem { seq: seq as u64, message });
+    }
+    Ok(items)
+}
+
+/// Whether there is something after `after` in the inbox, or the run has ended, or there is no such run.
+async fn has_changed(pool: &PgPool, tenant: &TenantId, run: &RunId, after: u64) -> sqlx::Result<bool> {
+    let sql = "SELECT state NOT IN ('queued', 'running', 'parked') OR inbox_last > $3
+               FROM run WHERE tenant = $1 AND run = $2";
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let query = sqlx::query_scalar(sql).bind(tenant.as_str()).bind(run.as_str()).bind(after);
+    let changed: Option<bool> = query.fetch_optional(pool).await?;
+    Ok(changed.unwrap_or(true))
+}
+
+async fn list(pool: &PgPool, filter: &RunFilter) -> Result<RunPage, Stop> {
+    let before: i64 = match &filter.cursor {
+        None => i64::MAX,
+        Some(cursor) => cursor
+            .parse()
+            .map_err(|_| StoreError::NotFound { what: "list cursor", id: cursor.chars().take(80).collect() })?,
+    };
+    let size = filter.page_size();
+    // One text for each set of filters, so that each has a plan of its own; no value is ever in the text.
+    let mut sql = String::from(concat!("SELECT ", columns!(), ", run.id FROM run WHERE tenant = $1 AND id < $2"));
+    if !filter.states.is_empty() {
+        sql.push_str(" AND state = ANY($4)");
+    }
+    if filter.workflow.is_some() {
+        sql.push_str(" AND workflow = $5");
+    }
+    if filter.parent.is_some() {
+        sql.push_str(" AND parent = $6");
+    }
+    // A parameter that is not used needs a type too.
+    sql.push_str(" AND ($4::text[] IS NULL OR true) AND ($5::text IS NULL OR true) AND ($6::text IS NULL OR true)");
+    sql.push_str(" ORDER BY id DESC LIMIT $3");
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(filter.tenant.as_str())
+        .bind(before)
+        .bind(size as i64 + 1)
+        .bind(filter.states.iter().map(|state| state.as_str()).collect::<Vec<_>>())
+        .bind(filter.workflow.as_ref().map(|workflow| workflow.as_str()))
+        .bind(filter.parent.as_ref().map(RunId::as_str))
+        .fetch_all(pool)
+        .await?;
+    let mut page = RunPage::default();
+    let mut last = 0_i64;
+    for row in &rows {
+        if page.runs.len() == size {
+            page.next = Some(last.to_string());
+            break;
+        }
+        last = row.try_get("id")?;
+        page.runs.push(record(row)?);
+    }
+    Ok(page)
+}
+
+async fn stats(pool: &PgPool) -> Result<QueueStats, Stop> {
+    let sql = "SELECT state, count(*), min(ready_at), aos_now() FROM run WHERE ready_at IS NOT NULL GROUP BY state";
+    let mut counts: Vec<(String, i64)> = Vec::new();
+    let mut oldest = None;
+    for row in sqlx::query(sql).fetch_all(pool).await? {
+        counts.push((row.try_get(0)?, row.try_get(1)?));
+        let (ready_at, now): (i64, i64) = (row.try_get(2)?, row.try_get(3)?);
+        if ready_at <= now && ready_at != NEVER {
+            oldest = Some(oldest.map_or(ready_at, |oldest: i64| oldest.min(ready_at)));
+        }
+    }
+    let shown = RunState::ALL.into_iter().filter(|state| !state.is_terminal() || *state == RunState::Dead);
+    let count = |state: RunState| counts.iter().find(|(name, _)| name == state.as_str()).map_or(0, |(_, n)| *n as u64);
+    Ok(QueueStats { by_state: shown.map(|state| (state, count(state))).collect(), oldest: oldest.map(timestamp) })
+}

@@ -1,0 +1,74 @@
+//! Changes made by other processes: looked for, while somebody waits for one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aos_core::id::{RunId, TenantId};
+use sqlx::{PgPool, Row};
+
+use super::Postgres;
+use crate::backend::watch::{Topic, Waiters};
+
+/// How often.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// Runs asked for in one statement.
+const PAGE: usize = 1_000;
+
+/// Wakes those who wait for something that changed, until the stores are dropped.
+pub(super) fn look_for_changes(stores: &Arc<Postgres>) {
+    let (stores, pool) = (Arc::downgrade(stores), stores.pool.clone());
+    tokio::spawn(async move {
+        let mut seen = HashMap::new();
+        loop {
+            tokio::time::sleep(EVERY).await;
+            let Some(waiters) = stores.upgrade().map(|stores| Arc::clone(&stores.waiters)) else { return };
+            if pool.is_closed() {
+                return;
+            }
+            // Whoever waits sees an error by itself and tries again.
+            if let Err(error) = look(&pool, &waiters, &mut seen).await {
+                tracing::debug!(%error, "looking for changes by other processes failed");
+            }
+        }
+    });
+}
+
+/// What a topic looked like: a run's inbox and end, or a registry's revision.
+type Seen = HashMap<Topic, (i64, bool)>;
+
+async fn look(pool: &PgPool, waiters: &Waiters, seen: &mut Seen) -> sqlx::Result<()> {
+    let topics = waiters.waited_for();
+    let mut found = Seen::with_capacity(topics.len());
+    let runs: Vec<_> = topics.iter().filter_map(Topic::run).collect();
+    for page in runs.chunks(PAGE) {
+        let sql = "SELECT w.tenant, w.run, inbox_last, state NOT IN ('queued', 'running', 'parked')
+                   FROM unnest($1::text[], $2::text[]) AS w(tenant, run)
+                   JOIN run ON run.tenant = w.tenant AND run.run = w.run";
+        let rows = sqlx::query(sql)
+            .bind(page.iter().map(|(tenant, _)| tenant.as_str()).collect::<Vec<_>>())
+            .bind(page.iter().map(|(_, run)| run.as_str()).collect::<Vec<_>>())
+            .fetch_all(pool)
+            .await?;
+        for row in rows {
+            if let (Ok(tenant), Ok(run)) =
+                (TenantId::new(row.try_get::<&str, _>(0)?), RunId::new(row.try_get::<&str, _>(1)?))
+            {
+                found.insert(Topic::Run(tenant, run), (row.try_get(2)?, row.try_get(3)?));
+            }
+        }
+    }
+    if topics.iter().any(|topic| matches!(topic, Topic::Registry(_))) {
+        for row in sqlx::query("SELECT tenant, revision FROM registry_revision").fetch_all(pool).await? {
+            if let Ok(tenant) = TenantId::new(row.try_get::<&str, _>(0)?) {
+                found.insert(Topic::Registry(tenant), (row.try_get(1)?, false));
+            }
+        }
+    }
+    // A topic that was not looked at before may have changed since its waiter looked.
+    let changed = found.iter().filter(|(topic, now)| seen.get(topic) != Some(now));
+    waiters.notify(&changed.map(|(topic, _)| topic.clone()).collect::<Vec<_>>());
+    *seen = found;
+    Ok(())
+}
