@@ -5,33 +5,20 @@
 //! expression's value with its JSON type; every other string is rendered as text.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 
-use minijinja::value::ValueKind;
-use minijinja::{Environment, Expression, UndefinedBehavior};
-use serde_json::{Map, Number, Value};
+use minijinja::Expression;
+use serde_json::{Map, Value};
 
 use crate::error::{Failure, codes};
+use crate::workflow::jinja::{ENVIRONMENT, explain, json};
 use crate::workflow::path::VariablePath;
 use crate::workflow::scope::Scope;
-
-/// Instructions that one evaluation may take.
-const FUEL: u64 = 100_000;
 
 /// The longest expression or text template, in bytes.
 pub(super) const MAX_SOURCE_BYTES: usize = 16 * 1024;
 
 /// The longest chain of operators in one expression: a parser's tree of it must not be deeper than a thread's stack.
 const MAX_OPERATORS: usize = 500;
-
-static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_fuel(Some(FUEL));
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_recursion_limit(100);
-    environment
-});
 
 /// A compiled expression, with or without `{{ }}` around it.
 pub(super) struct Compiled {
@@ -77,7 +64,7 @@ impl Compiled {
             Form::Path(path) => path.lookup(scope).map_err(|why| self.failure(&why)),
             Form::Jinja(expression) => {
                 let value = expression.eval(scope.as_jinja()).map_err(|e| self.failure(&explain(&e)))?;
-                json(&value, 0).map_err(|why| self.failure(&why))
+                json(&value).map_err(|why| self.failure(&why))
             }
         }
     }
@@ -240,64 +227,4 @@ fn bounded(source: &str) -> Result<(), String> {
         return Err(format!("it is too long: at most about {MAX_OPERATORS} operators are allowed"));
     }
     Ok(())
-}
-
-/// A Jinja error without the parts that mean nothing here.
-fn explain(error: &minijinja::Error) -> String {
-    use minijinja::ErrorKind as Kind;
-    let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-    match error.kind() {
-        Kind::UndefinedError => {
-            let name = detail.strip_prefix(": ").map(|name| format!("{name} is undefined"));
-            name.unwrap_or_else(|| "it uses a name that is undefined here".to_owned())
-        }
-        Kind::OutOfFuel => format!("it takes more than {FUEL} instructions"),
-        kind => format!("{kind}{detail}"),
-    }
-}
-
-/// A Jinja value as JSON, without changing anything silently.
-fn json(value: &minijinja::Value, depth: usize) -> Result<Value, String> {
-    if depth > crate::canonical::MAX_DEPTH {
-        return Err("its value nests too deep".to_owned());
-    }
-    Ok(match value.kind() {
-        ValueKind::Undefined => return Err("its value is undefined".to_owned()),
-        ValueKind::None => Value::Null,
-        ValueKind::Bool => Value::Bool(value.is_true()),
-        ValueKind::Number => Value::Number(number(value)?),
-        ValueKind::String => Value::String(value.as_str().unwrap_or_default().to_owned()),
-        ValueKind::Seq | ValueKind::Iterable => {
-            let items = value.try_iter().map_err(|e| explain(&e))?;
-            Value::Array(bounded_items(items)?.iter().map(|item| json(item, depth + 1)).collect::<Result<_, _>>()?)
-        }
-        ValueKind::Map => {
-            let mut object = Map::new();
-            for key in value.try_iter().map_err(|e| explain(&e))? {
-                let item = value.get_item(&key).map_err(|e| explain(&e))?;
-                object.insert(key.to_string(), json(&item, depth + 1)?);
-            }
-            Value::Object(object)
-        }
-        kind => return Err(format!("its value is a {kind}, which JSON can't express")),
-    })
-}
-
-/// An iterator of Jinja may be endless for practical purposes (`range(10**18)`).
-fn bounded_items(items: impl Iterator<Item = minijinja::Value>) -> Result<Vec<minijinja::Value>, String> {
-    const MAX_ITEMS: usize = 1_000_000;
-    let items: Vec<_> = items.take(MAX_ITEMS + 1).collect();
-    if items.len() > MAX_ITEMS {
-        return Err(format!("its value has more than {MAX_ITEMS} items"));
-    }
-    Ok(items)
-}
-
-fn number(value: &minijinja::Value) -> Result<Number, String> {
-    if value.is_integer() {
-        let integer = i64::try_from(value.clone()).map_err(|_| "its value is an integer beyond 64 bits".to_owned())?;
-        return Ok(integer.into());
-    }
-    let float = f64::try_from(value.clone()).map_err(|e| explain(&e))?;
-    Number::from_f64(float).ok_or_else(|| format!("its value is {float}, which JSON can't express"))
 }

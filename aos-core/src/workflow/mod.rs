@@ -4,6 +4,7 @@ mod compiled;
 mod definition;
 mod expression;
 mod interpreter;
+mod jinja;
 mod mistake;
 mod parse;
 mod path;

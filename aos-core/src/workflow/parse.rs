@@ -385,7 +385,7 @@ impl Parser {
         locals: &[&str],
     ) -> BTreeSet<String> {
         /// Functions and names that Jinja brings.
-        const BUILT_IN: [&str; 4] = ["range", "dict", "namespace", "loop"];
+        const BUILT_IN: [&str; 3] = ["range", "dict", "loop"];
         let mut steps = BTreeSet::new();
         for variable in variables {
             let mut parts = variable.split('.');
