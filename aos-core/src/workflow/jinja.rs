@@ -24,14 +24,35 @@ const MAX_DEPTH: usize = crate::canonical::MAX_DEPTH;
 
 /// Filters that walk through all of what they are given.
 const WALKING_FILTERS: [&str; 24] = [
-    "capitalize", "dictsort", "e", "escape", "format", "groupby", "indent", "int", "float", "join", "lines", "lower", "max",
-    "min", "replace", "sort", "split", "string", "sum", "title", "trim", "unique", "upper", "safe",
+    "capitalize",
+    "dictsort",
+    "e",
+    "escape",
+    "format",
+    "groupby",
+    "indent",
+    "int",
+    "float",
+    "join",
+    "lines",
+    "lower",
+    "max",
+    "min",
+    "replace",
+    "sort",
+    "split",
+    "string",
+    "sum",
+    "title",
+    "trim",
+    "unique",
+    "upper",
+    "safe",
 ];
 
 /// Tests that walk through all of what they compare.
-const WALKING_TESTS: [&str; 16] = [
-    "==", "!=", "<", "<=", ">", ">=", "eq", "equalto", "ne", "lt", "lessthan", "le", "gt", "greaterthan", "ge", "in",
-];
+const WALKING_TESTS: [&str; 16] =
+    ["==", "!=", "<", "<=", ">", ">=", "eq", "equalto", "ne", "lt", "lessthan", "le", "gt", "greaterthan", "ge", "in"];
 
 pub(super) static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = plain();
