@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 #![cfg(all(feature = "yaml", feature = "jsonschema"))]
 
-use aos_core::codes;
-use aos_core::workflow::{Definition, definition_schema};
+use std::sync::Arc;
+
+use aos_core::skill::SkillContract;
+use aos_core::workflow::{Definition, Plan, Resolver, definition_schema};
+use aos_core::{Failure, codes};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -51,9 +54,9 @@ fn each_mistake_is_named_with_its_place() {
         (step(json!({"id": "a", "set": "{{ steps.a.output }}"})), "/steps/0: found a mention of \"a\" in itself"),
         (
             step(json!({"id": "a", "set": {"x": ["{{ 1 + }}"]}})),
-            "/steps/0/set/x/0: found \"{{ 1 + }}\", expected a template",
+            "/steps/0/set/x/0: \"{{ 1 + }}\" is not a template: syntax error",
         ),
-        (step(json!({"id": "a", "set": 1, "if": "{{ (1 }}"})), "/steps/0/if: found"),
+        (step(json!({"id": "a", "set": 1, "if": "{{ (1 }}"})), "/steps/0/if: \"{{ (1 }}\" is not an expression"),
         (
             step(json!({"id": "a", "set": 1, "needs": ["othr"]})),
             "/steps/0/needs/0: found \"othr\", expected the id of a step: \"other\", perhaps",
@@ -159,4 +162,31 @@ proptest! {
             prop_assert!([codes::INVALID_YAML, codes::INVALID_DEFINITION].contains(&failure.code), "{failure}");
         }
     }
+}
+
+#[test]
+fn mistakes_and_skills_that_are_not_there_are_told_together() {
+    struct Nothing;
+    impl Resolver for Nothing {
+        fn skill(&self, requirement: &str) -> Result<SkillContract, Failure> {
+            Err(Failure::new(codes::SKILL_NOT_FOUND, format!("there is no skill {requirement:?}")))
+        }
+
+        fn workflow(&self, requirement: &str) -> Result<Arc<Plan>, Failure> {
+            Err(Failure::new(codes::WORKFLOW_NOT_FOUND, format!("there is no workflow {requirement:?}")))
+        }
+    }
+    let definition = json!({"id": "w", "steps": [
+        {"id": "A", "set": 1},
+        {"id": "a", "skill": "fetch@^1", "params": "{{ 1 + }}"},
+        {"id": "b", "workflow": "sub"},
+    ]});
+    let failure = Definition::resolve(definition, &Nothing).unwrap_err();
+    assert_eq!(failure.code, codes::INVALID_DEFINITION);
+    let lines: Vec<_> = failure.message.lines().map(str::trim).collect();
+    assert_eq!(lines[0], "the definition has 4 mistakes");
+    assert!(lines[1].starts_with("/steps/0/id: found \"A\", expected "), "{}", lines[1]);
+    assert!(lines[2].starts_with("/steps/1/params: \"{{ 1 + }}\" is not a template: syntax error"), "{}", lines[2]);
+    assert_eq!(lines[3], "/steps/1/skill: there is no skill \"fetch@^1\"");
+    assert_eq!(lines[4], "/steps/2/workflow: there is no workflow \"sub\"");
 }

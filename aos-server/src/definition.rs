@@ -11,7 +11,7 @@ use serde_json::Value;
 /// # Errors
 /// Every mistake in the definition.
 pub fn resolve(definition: &Value, resolver: &dyn Resolver) -> Result<Arc<Plan>, Failure> {
-    Ok(Arc::new(Definition::from_value(definition.clone())?.plan(resolver)?))
+    Ok(Arc::new(Definition::resolve(definition.clone(), resolver)?))
 }
 
 /// Parses YAML into a JSON value.

@@ -37,7 +37,25 @@ impl Definition {
     /// # Errors
     /// Every mistake in it.
     pub fn from_value(source: Value) -> Result<Self, DefinitionError> {
-        parse::definition(source)
+        match parse::definition(source) {
+            (Some(definition), mistakes) if mistakes.is_empty() => Ok(definition),
+            (_, mistakes) => Err(DefinitionError { mistakes }),
+        }
+    }
+
+    /// Checks a definition and ties it to exact versions, in one go.
+    ///
+    /// # Errors
+    /// [`codes::INVALID_DEFINITION`] with every mistake, and every skill and workflow that can't be resolved.
+    pub fn resolve(source: Value, resolver: &dyn Resolver) -> Result<Plan, Failure> {
+        let (definition, mut mistakes) = parse::definition(source);
+        if let (Some(definition), [_, ..]) = (&definition, &mistakes[..]) {
+            mistakes.extend(definition.resolved(resolver).1);
+        }
+        match definition {
+            Some(definition) if mistakes.is_empty() => definition.plan(resolver),
+            _ => Err(DefinitionError { mistakes }.into()),
+        }
     }
 
     /// Reads a definition from JSON.
@@ -77,19 +95,30 @@ impl Definition {
     /// # Errors
     /// [`codes::INVALID_DEFINITION`] with every skill and workflow that can't be resolved.
     pub fn plan(&self, resolver: &dyn Resolver) -> Result<Plan, Failure> {
+        let (plan, mistakes) = self.resolved(resolver);
+        if !mistakes.is_empty() {
+            return Err(DefinitionError { mistakes }.into());
+        }
+        plan.compiled()?;
+        Ok(plan)
+    }
+
+    /// The plan, as far as skills and workflows were found, and what is wrong with the others.
+    fn resolved(&self, resolver: &dyn Resolver) -> (Plan, Vec<Mistake>) {
         let mut mistakes = Vec::new();
         let (mut skills, mut children) = (BTreeMap::new(), BTreeMap::new());
         let mut steps = Vec::with_capacity(self.steps.len());
-        for (index, draft) in self.steps.iter().enumerate() {
+        for draft in &self.steps {
             let mut wrong = |field: &str, found: &str, failure: Failure| {
-                let path = format!("/steps/{index}/{field}");
-                mistakes.push(Mistake { path, found: format!("{found:?}"), expected: failure.message });
+                let path = format!("/steps/{}/{field}", draft.place);
+                let (found, expected) = (format!("{found:?}"), format!("a {field} that can be used here"));
+                mistakes.push(Mistake { path, found, expected, why: Some(failure.message) });
             };
             let action = match &draft.action {
                 DraftAction::Skill(requirement) => match resolver.skill(requirement) {
                     Ok(contract) => {
                         if contract.crash == crate::skill::CrashClass::Once && draft.step.retry.is_some() {
-                            let why = format!("no retry, because {} never runs twice", contract.version);
+                            let why = format!("{} never runs twice, so its step can't have a retry policy", contract.version);
                             wrong("retry", "a retry policy", Failure::new(codes::INVALID_DEFINITION, why));
                         }
                         match SkillPin::new(&contract) {
@@ -118,9 +147,6 @@ impl Definition {
             };
             steps.push(Step { action, ..draft.step.clone() });
         }
-        if !mistakes.is_empty() {
-            return Err(DefinitionError { mistakes }.into());
-        }
         let plan = Plan {
             workflow: self.workflow.clone(),
             body: Body::Steps { steps, output: self.output.clone() },
@@ -131,7 +157,6 @@ impl Definition {
             limits: self.limits,
             cache: super::compiled::Cache::default(),
         };
-        plan.compiled()?;
-        Ok(plan)
+        (plan, mistakes)
     }
 }

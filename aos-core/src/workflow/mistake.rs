@@ -16,12 +16,18 @@ pub struct Mistake {
     pub found: String,
     /// What was expected.
     pub expected: String,
+    /// What is wrong, in a whole sentence, where that says more than what was found and expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path.is_empty() { "/" } else { &self.path };
-        write!(f, "{path}: found {}, expected {}", self.found, self.expected)
+        match &self.why {
+            Some(why) => write!(f, "{path}: {why}"),
+            None => write!(f, "{path}: found {}, expected {}", self.found, self.expected),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::money::Money;
 use crate::retry::RetryPolicy;
 use crate::text::nearest;
 use crate::workflow::expression::{Compiled, Template};
-use crate::workflow::mistake::{DefinitionError, Mistake};
+use crate::workflow::mistake::Mistake;
 use crate::workflow::{Definition, OnError, Repeat, Step, StepAction, WorkflowVersion};
 
 const MAX_STEPS: usize = 1_000;
@@ -45,6 +45,8 @@ const STEP_FIELDS: [&str; 16] = [
 /// A step whose skill or workflow is not resolved yet; [`Step::action`] means nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct DraftStep {
+    /// Its index in the definition.
+    pub(super) place: usize,
     pub(super) action: DraftAction,
     pub(super) step: Step,
 }
@@ -56,18 +58,14 @@ pub(super) enum DraftAction {
     Other(StepAction),
 }
 
-/// Checks a definition; reports every mistake.
-pub(super) fn definition(mut source: Value) -> Result<Definition, DefinitionError> {
-    let mut parser = Parser { mistakes: Vec::new() };
+/// Checks a definition; gives every mistake in it, and what could be read of it nevertheless.
+pub(super) fn definition(mut source: Value) -> (Option<Definition>, Vec<Mistake>) {
     if let Err(error) = crate::canonical::normalize(&mut source) {
-        parser.wrong("", "a value that JSON can't carry", &error.to_string());
-        return Err(DefinitionError { mistakes: parser.mistakes });
+        let (found, expected) = ("a value that JSON can't carry".to_owned(), "a JSON value".to_owned());
+        return (None, vec![Mistake { path: String::new(), found, expected, why: Some(error.to_string()) }]);
     }
-    let definition = parser.definition(&source);
-    match definition {
-        Some(definition) if parser.mistakes.is_empty() => Ok(definition),
-        _ => Err(DefinitionError { mistakes: parser.mistakes }),
-    }
+    let mut parser = Parser { mistakes: Vec::new() };
+    (parser.definition(&source), parser.mistakes)
 }
 
 struct Parser {
@@ -76,7 +74,18 @@ struct Parser {
 
 impl Parser {
     fn wrong(&mut self, path: &str, found: &str, expected: &str) {
-        self.mistakes.push(Mistake { path: path.to_owned(), found: found.to_owned(), expected: expected.to_owned() });
+        let (path, found, expected) = (path.to_owned(), found.to_owned(), expected.to_owned());
+        self.mistakes.push(Mistake { path, found, expected, why: None });
+    }
+
+    /// A text that is not what it should be, and why.
+    fn malformed(&mut self, path: &str, found: &str, expected: &str, why: &str) {
+        self.mistakes.push(Mistake {
+            path: path.to_owned(),
+            found: format!("{found:?}"),
+            expected: expected.to_owned(),
+            why: Some(format!("{found:?} is not {expected}: {why}")),
+        });
     }
 
     fn wrong_value(&mut self, path: &str, found: &Value, expected: &str) {
@@ -161,10 +170,11 @@ impl Parser {
                 self.wrong(&format!("/steps/{index}/id"), &format!("{id:?} again"), "an id that no other step has");
             }
         }
-        items.iter().enumerate().filter_map(|(index, item)| self.step(&format!("/steps/{index}"), item, &ids)).collect()
+        items.iter().enumerate().filter_map(|(place, item)| self.step(place, item, &ids)).collect()
     }
 
-    fn step(&mut self, path: &str, value: &Value, ids: &BTreeSet<String>) -> Option<(DraftStep, BTreeSet<String>)> {
+    fn step(&mut self, place: usize, value: &Value, ids: &BTreeSet<String>) -> Option<(DraftStep, BTreeSet<String>)> {
+        let path = &format!("/steps/{place}");
         let Value::Object(fields) = value else {
             self.wrong_value(path, value, "a step: an object with `id` and one of skill, workflow, signal, sleep, set");
             return None;
@@ -225,7 +235,7 @@ impl Parser {
             timeout_ms: fields.get("timeout").and_then(|v| self.duration(&format!("{path}/timeout"), v)),
             on_error,
         };
-        Some((DraftStep { action: action?, step }, mentioned))
+        Some((DraftStep { place, action: action?, step }, mentioned))
     }
 
     fn action(&mut self, path: &str, fields: &Map<String, Value>) -> Option<DraftAction> {
@@ -361,7 +371,7 @@ impl Parser {
         match Compiled::new(source) {
             Ok(compiled) => self.variables(path, compiled.variables(), ids, locals),
             Err(why) => {
-                self.wrong(path, &format!("{source:?}"), &format!("an expression: {why}"));
+                self.malformed(path, source, "an expression", &why);
                 BTreeSet::new()
             }
         }
@@ -372,7 +382,7 @@ impl Parser {
         let (mut variables, mut mistakes) = (BTreeSet::new(), Vec::new());
         Template::compile(value, path, &mut variables, &mut mistakes);
         for mistake in mistakes {
-            self.wrong(&mistake.pointer, &format!("{:?}", mistake.found), &format!("a template: {}", mistake.why));
+            self.malformed(&mistake.pointer, &mistake.found, "a template", &mistake.why);
         }
         self.variables(path, variables, ids, locals)
     }
