@@ -118,7 +118,8 @@ impl Definition {
                 DraftAction::Skill(requirement) => match resolver.skill(requirement) {
                     Ok(contract) => {
                         if contract.crash == crate::skill::CrashClass::Once && draft.step.retry.is_some() {
-                            let why = format!("{} never runs twice, so its step can't have a retry policy", contract.version);
+                            let why =
+                                format!("{} never runs twice, so its step can't have a retry policy", contract.version);
                             wrong("retry", "a retry policy", Failure::new(codes::INVALID_DEFINITION, why));
                         }
                         match SkillPin::new(&contract) {
