@@ -80,7 +80,7 @@ fn each_mistake_is_named_with_its_place() {
         ),
         (
             step(json!({"id": "a", "set": 9007199254740993_u64})),
-            "expected the number 9007199254740993 at \"/steps/0/set\"",
+            "/: the number 9007199254740993 at \"/steps/0/set\"",
         ),
     ];
     for (definition, expected) in table {
@@ -119,6 +119,11 @@ fn yaml_and_json_are_the_same_definition() {
     assert_eq!(yaml, json);
     assert_eq!(Definition::from_yaml("id: [").unwrap_err().code, codes::INVALID_YAML);
     assert_eq!(Definition::from_json("{").unwrap_err().code, codes::INVALID_JSON);
+    for number in ["9007199254740993", "1234567890123456789012"] {
+        let (json, yaml) = (format!("{{\"id\": {number}}}"), format!("id: {number}"));
+        assert_eq!(Definition::from_json(&json).unwrap_err().code, codes::NUMBER_OUT_OF_RANGE);
+        assert_eq!(Definition::from_yaml(&yaml).unwrap_err().code, codes::NUMBER_OUT_OF_RANGE);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::canonical;
 use crate::error::{Failure, codes};
 use crate::limit::RunLimits;
 use crate::money::Money;
@@ -46,8 +47,10 @@ impl Definition {
     /// Checks a definition and ties it to exact versions, in one go.
     ///
     /// # Errors
-    /// [`codes::INVALID_DEFINITION`] with every mistake, and every skill and workflow that can't be resolved.
-    pub fn resolve(source: Value, resolver: &dyn Resolver) -> Result<Plan, Failure> {
+    /// [`codes::NUMBER_OUT_OF_RANGE`] and [`codes::TOO_DEEP`]; [`codes::INVALID_DEFINITION`] with every mistake, and
+    /// every skill and workflow that can't be resolved.
+    pub fn resolve(mut source: Value, resolver: &dyn Resolver) -> Result<Plan, Failure> {
+        canonical::normalize(&mut source)?;
         let (definition, mut mistakes) = parse::definition(source);
         if let (Some(definition), [_, ..]) = (&definition, &mistakes[..]) {
             mistakes.extend(definition.resolved(resolver).1);
@@ -63,7 +66,9 @@ impl Definition {
     /// # Errors
     /// As [`json::parse`](crate::json::parse), or [`codes::INVALID_DEFINITION`] with every mistake.
     pub fn from_json(text: &str) -> Result<Self, Failure> {
-        Ok(Self::from_value(crate::json::parse(text)?)?)
+        let mut source = crate::json::parse(text)?;
+        canonical::normalize(&mut source)?;
+        Ok(Self::from_value(source)?)
     }
 
     /// Reads a definition from YAML, of which JSON is a part.
@@ -72,7 +77,9 @@ impl Definition {
     /// As [`yaml_value`](super::yaml_value), or [`codes::INVALID_DEFINITION`] with every mistake.
     #[cfg(feature = "yaml")]
     pub fn from_yaml(text: &str) -> Result<Self, Failure> {
-        Ok(Self::from_value(super::yaml_value(text)?)?)
+        let mut source = super::yaml_value(text)?;
+        canonical::normalize(&mut source)?;
+        Ok(Self::from_value(source)?)
     }
 
     /// Name and version.
