@@ -78,10 +78,7 @@ fn each_mistake_is_named_with_its_place() {
             ]}),
             "found a circle: a → b → c → a",
         ),
-        (
-            step(json!({"id": "a", "set": 9007199254740993_u64})),
-            "/: the number 9007199254740993 at \"/steps/0/set\"",
-        ),
+        (step(json!({"id": "a", "set": 9007199254740993_u64})), "/: the number 9007199254740993 at \"/steps/0/set\""),
     ];
     for (definition, expected) in table {
         let found = mistakes(definition.clone());
