@@ -39,8 +39,9 @@ fn has_huge_number(value: &Value) -> bool {
 }
 
 fn is_huge(number: &serde_json::Number) -> bool {
-    const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
-    number.is_f64() && number.as_f64().is_some_and(|float| float.abs() >= TWO_TO_63)
+    /// Below every integer that 64 bits don't hold.
+    const SUSPICIOUS: f64 = 9e18;
+    number.is_f64() && number.as_f64().is_some_and(|float| float.abs() >= SUSPICIOUS)
 }
 
 /// Reads YAML along the value that was made of it, and gives the first integer that has become a float: its JSON pointer
