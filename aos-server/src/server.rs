@@ -21,9 +21,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::sqlite::SqliteStores;
+use crate::backend::Backend;
 use crate::clock::{self, SystemClock};
-use crate::config::{Config, Database};
+use crate::config::Config;
 use crate::http;
 use crate::hub::{HeardJournal, Hub};
 use crate::plans::Plans;
@@ -109,14 +109,13 @@ impl Server {
         Ok(Self { state, verification })
     }
 
-    /// The server that settings describe, on its SQLite file; gives the stores too, to be closed at the end.
+    /// The server that settings describe, on its state of record; gives that too, to be closed at the end.
     ///
     /// # Errors
     /// As [`Server::new`]; a file that can't be opened; TLS that can't be set up.
-    pub async fn from_config(config: &Config) -> Result<(Self, SqliteStores), Failure> {
-        let Database::Sqlite(path) = &config.database;
-        let sqlite = SqliteStores::open(path).await?;
-        let left = sqlite.begin_work().await?;
+    pub async fn from_config(config: &Config) -> Result<(Self, Backend), Failure> {
+        let backend = Backend::open(&config.database).await?;
+        let left = backend.begin_work().await?;
         if left > 0 {
             tracing::warn!(runs = left, "the server before this one was killed; going on with the runs it had in hand");
         }
@@ -125,8 +124,8 @@ impl Server {
         let id = format!("{}-{}", std::process::id(), uuid::Uuid::now_v7().simple());
         let id = WorkerId::new(id).map_err(|e| Failure::new(codes::INTERNAL, e.to_string()))?;
         let server = Self::new(Ingredients {
-            stores: sqlite.stores(),
-            registry_store: sqlite.registry(),
+            stores: backend.stores(),
+            registry_store: backend.registry(),
             skills: skill::all(config, &adapters)?,
             flows: (Flows::new(), Vec::new()),
             adapters,
@@ -136,7 +135,7 @@ impl Server {
             log_skill_params: config.log.skill_params,
         })
         .await?;
-        Ok((server, sqlite))
+        Ok((server, backend))
     }
 
     /// What the handlers share.
@@ -237,7 +236,7 @@ impl Running {
 /// As [`Server::from_config`]; an address that can't be listened on.
 pub async fn serve(
     config: &Config,
-    listening: impl FnOnce(SocketAddr, &AppState),
+    listening: impl FnOnce(SocketAddr, &Backend, &AppState),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let address = config.listen.address();
@@ -246,11 +245,11 @@ pub async fn serve(
     };
     // Before anything else: a second server on the same port should say so and touch nothing.
     let listener = TcpListener::bind(address).await.map_err(taken)?;
-    let (server, sqlite) = Server::from_config(config).await?;
+    let (server, backend) = Server::from_config(config).await?;
     let running = server.start();
-    listening(listener.local_addr().map_err(taken)?, running.state());
+    listening(listener.local_addr().map_err(taken)?, &backend, running.state());
     let served = running.serve(listener, shutdown).await;
-    sqlite.close().await;
+    backend.close().await;
     served
 }
 

@@ -206,7 +206,7 @@ impl Engine {
         let (started, at) = cursor.started()?;
         let hash = plan.hash().map_err(ReplayError::Program)?;
         if hash != started.plan {
-            return Err(ReplayError::plan(started, hash));
+            return Err(ReplayError::plan(started, hash, &plan.workflow));
         }
         let started = started.clone();
         let mut engine = Self::new(plan, flows, started, cursor, at).map_err(ReplayError::Program)?;

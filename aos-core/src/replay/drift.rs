@@ -9,6 +9,7 @@ use crate::canonical::Hash;
 use crate::error::{Failure, codes};
 use crate::event::RunStarted;
 use crate::id::EffectId;
+use crate::workflow::WorkflowVersion;
 
 /// In what replay and journal disagree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -104,13 +105,13 @@ pub enum ReplayError {
 }
 
 impl ReplayError {
-    pub(crate) fn plan(started: &RunStarted, actual: Hash) -> Self {
+    pub(crate) fn plan(started: &RunStarted, plan: Hash, workflow: &WorkflowVersion) -> Self {
         Self::Drift(Box::new(Drift {
             class: DriftClass::Plan,
             effect: None,
             index: 0,
             expected: serde_json::json!({"plan": started.plan, "workflow": started.workflow}),
-            actual: serde_json::json!({"plan": actual}),
+            actual: serde_json::json!({"plan": plan, "workflow": workflow}),
         }))
     }
 

@@ -3,3 +3,82 @@
 pub mod postgres;
 pub mod sqlite;
 mod watch;
+
+use std::sync::Arc;
+
+use aos_core::driver::Stores;
+use aos_core::registry::RegistryStore;
+use aos_core::runs::StoreError;
+
+use crate::config::Database;
+use postgres::PostgresStores;
+use sqlite::SqliteStores;
+
+/// The state of record, wherever settings say that it is.
+#[derive(Clone)]
+pub enum Backend {
+    /// One file.
+    Sqlite(SqliteStores),
+    /// A database that many processes share.
+    Postgres(PostgresStores),
+}
+
+impl Backend {
+    /// Opens the place that a setting names, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// As [`SqliteStores::open`] and [`PostgresStores::open`].
+    pub async fn open(database: &Database) -> Result<Self, StoreError> {
+        Ok(match database {
+            Database::Sqlite(path) => Self::Sqlite(SqliteStores::open(path).await?),
+            Database::Postgres(url) => Self::Postgres(PostgresStores::open(url.expose()).await?),
+        })
+    }
+
+    /// The three that the driver needs.
+    pub fn stores(&self) -> Stores {
+        match self {
+            Self::Sqlite(stores) => stores.stores(),
+            Self::Postgres(stores) => stores.stores(),
+        }
+    }
+
+    /// Registries.
+    pub fn registry(&self) -> Arc<dyn RegistryStore> {
+        match self {
+            Self::Sqlite(stores) => stores.registry(),
+            Self::Postgres(stores) => stores.registry(),
+        }
+    }
+
+    /// Says that this process is about to advance runs; gives how many leases of dead workers ended by that. In
+    /// Postgres none do: nobody knows whether a worker elsewhere is dead before its leases have run out.
+    ///
+    /// # Errors
+    /// As [`SqliteStores::begin_work`].
+    pub async fn begin_work(&self) -> Result<usize, StoreError> {
+        match self {
+            Self::Sqlite(stores) => stores.begin_work().await,
+            Self::Postgres(_) => Ok(0),
+        }
+    }
+
+    /// Where the data is, for people; no password.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Sqlite(stores) => {
+                let path = stores.path();
+                path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string()
+            }
+            Self::Postgres(stores) => format!("Postgres at {}", stores.place()),
+        }
+    }
+
+    /// Finishes what is under way and closes. Without it nothing acknowledged is lost either.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite(stores) => stores.close().await,
+            Self::Postgres(stores) => stores.close().await,
+        }
+    }
+}

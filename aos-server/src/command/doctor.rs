@@ -2,6 +2,7 @@
 
 mod database;
 mod determinism;
+mod postgres;
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -62,9 +63,13 @@ pub async fn run(ui: &Ui, sources: Sources, args: &ServeArgs) -> CommandResult {
             checks.push(Check::ok("settings", "every setting is well-formed"));
             let advice = "correct the name, or unset it";
             checks.extend(config.warnings.iter().map(|warning| Check::warning("settings", warning.as_str(), advice)));
-            let Database::Sqlite(path) = &config.database;
-            checks.push(directory(path));
-            checks.push(database::check(path));
+            match &config.database {
+                Database::Sqlite(path) => {
+                    checks.push(directory(path));
+                    checks.push(database::check(path));
+                }
+                Database::Postgres(url) => checks.push(postgres::check(url).await),
+            }
             checks.push(port(&config.listen));
             checks.push(adapters(&config));
             checks.push(http_call(&config));

@@ -18,10 +18,10 @@ use super::local::{self, Job, Ran};
 use super::progress::Progress;
 use super::ui::{CommandError, CommandResult, Exit, Ui};
 use super::{definition, settings};
-use crate::backend::sqlite::SqliteStores;
+use crate::backend::Backend;
 use crate::cli::{RunArgs, RunWith};
 use crate::clock::SystemClock;
-use crate::config::{Database, Sources};
+use crate::config::Sources;
 
 pub async fn run(ui: &Ui, sources: Sources, args: RunArgs) -> CommandResult {
     let ran = one_shot(ui, sources, &args.file, &args.with, args.db.as_deref()).await?;
@@ -81,14 +81,11 @@ pub async fn one_shot(
         signals: signals.collect::<Result<_, CommandError>>()?,
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let sqlite = match db {
+    let backend = match db {
         None => None,
-        Some(_) => {
-            let Database::Sqlite(path) = &config.database;
-            Some(SqliteStores::open(path).await.map_err(Failure::from)?)
-        }
+        Some(_) => Some(Backend::open(&config.database).await.map_err(Failure::from)?),
     };
-    let stores = sqlite.as_ref().map_or_else(|| local::memory(&clock), SqliteStores::stores);
+    let stores = backend.as_ref().map_or_else(|| local::memory(&clock), Backend::stores);
     let progress = Arc::new(Progress::new(ui));
     let host = local::host(stores, Arc::new(skills), Flows::new(), clock, progress.clone())?;
     let interrupts = Interrupts::listen();
@@ -97,8 +94,8 @@ pub async fn one_shot(
         () = interrupts.count(2) => Err(interrupted()),
     };
     progress.finish();
-    if let Some(sqlite) = sqlite {
-        sqlite.close().await;
+    if let Some(backend) = backend {
+        backend.close().await;
     }
     ran
 }

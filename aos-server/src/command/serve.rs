@@ -1,7 +1,6 @@
 //! `serve`: API and worker until somebody ends the process.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use aos_core::llm::AdapterStatus;
 use aos_core::{Failure, codes};
@@ -9,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::settings;
 use super::ui::{CommandError, CommandResult, Exit};
+use crate::backend::Backend;
 use crate::cli::ServeArgs;
-use crate::config::{Config, Database, Sources};
+use crate::config::{Config, Sources};
 use crate::server;
 use crate::state::AppState;
 use crate::telemetry::log;
@@ -20,8 +20,10 @@ pub async fn run(sources: Sources, args: &ServeArgs) -> CommandResult {
     log::init(&config.log.filter, config.log.format, config.log.file.as_deref())
         .map_err(|failure| CommandError::new(Exit::Usage, failure))?;
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let listening = |address: SocketAddr, state: &AppState| {
-        first_screen(&config, address, &state.adapters.list()).iter().for_each(|line| tracing::info!("{line}"));
+    let listening = |address: SocketAddr, backend: &Backend, state: &AppState| {
+        first_screen(&config, address, backend, &state.adapters.list())
+            .iter()
+            .for_each(|line| tracing::info!("{line}"));
     };
     let asked = CancellationToken::new();
     let end = async {
@@ -77,11 +79,9 @@ async fn asked_to_end() {
 }
 
 /// What a person sees first: where the data is, who answers model calls, and a line to try.
-fn first_screen(config: &Config, address: SocketAddr, adapters: &[AdapterStatus]) -> Vec<String> {
-    let Database::Sqlite(path) = &config.database;
-    let path = path.canonicalize().unwrap_or_else(|_| Path::new(".").join(path));
+fn first_screen(config: &Config, address: SocketAddr, backend: &Backend, adapters: &[AdapterStatus]) -> Vec<String> {
     vec![
-        format!("aos-server {} keeps its data in {}", env!("CARGO_PKG_VERSION"), path.display()),
+        format!("aos-server {} keeps its data in {}", env!("CARGO_PKG_VERSION"), backend.place()),
         format!("model calls are answered by {}", models(config, adapters)),
         format!("listening on {}", url(address)),
         format!("try it: {}", try_it(address)),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::reader::Reader;
+use crate::config::secret::Secret;
 use crate::config::table;
 
 /// Where runs, journals and the registry are kept.
@@ -10,6 +11,8 @@ use crate::config::table;
 pub enum Database {
     /// One SQLite file.
     Sqlite(PathBuf),
+    /// A Postgres database, by URL.
+    Postgres(Secret),
 }
 
 impl Database {
@@ -34,9 +37,16 @@ impl Database {
                 }
                 Ok(Self::Sqlite(PathBuf::from(path)))
             }
-            Some("postgres" | "postgresql") => Err("Postgres comes with the next release: this one keeps its data \
-                                                    in SQLite, expected sqlite:// and a path"
-                .into()),
+            Some("postgres" | "postgresql") => match url::Url::parse(text) {
+                Ok(url) if url.has_host() && url.path().len() > 1 => Ok(Self::Postgres(Secret::new(text))),
+                Ok(_) => {
+                    Err("the URL lacks a host or a database: expected postgres://user:password@host:port/database"
+                        .into())
+                }
+                Err(error) => {
+                    Err(format!("it is not a URL ({error}): expected postgres://user:password@host:port/database"))
+                }
+            },
             _ => Err(format!("the value is not {}", table::DATABASE_URL.expected)),
         }
     }
