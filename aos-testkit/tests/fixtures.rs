@@ -5,6 +5,8 @@
 
 #[path = "support/flows.rs"]
 mod flows;
+#[path = "support/parallel.rs"]
+mod parallel;
 #[path = "support/stage.rs"]
 mod stage;
 
@@ -15,16 +17,21 @@ use std::fs;
 use aos_core::replay::golden::GoldenFile;
 use aos_core::skill::CrashClass;
 use aos_testkit::harness::{Kill, Ran};
-use aos_testkit::scenario::{Scenario, check};
+use aos_testkit::scenario::{Played, Scenario, check};
 use stage::{fixture, scenarios, stage};
 
-const ORDERS: u64 = 200;
+const WORKERS: [usize; 3] = [1, 2, 8];
 
 /// Appends of a journal that counts as long.
 const LONG: u64 = 100;
 
 fn blessing() -> bool {
     env::var_os("AOS_BLESS").is_some_and(|value| value == "1") && env::var_os("CI").is_none()
+}
+
+/// How many orders of completion are tried with each number of workers: `AOS_ORDERS`.
+fn orders() -> u64 {
+    env::var("AOS_ORDERS").map_or(200, |orders| orders.parse().expect("AOS_ORDERS is a number"))
 }
 
 fn play(name: &str, scenario: &Scenario) -> Ran {
@@ -54,27 +61,29 @@ fn golden_files_are_what_the_scenarios_record() {
     }
 }
 
+/// Scenarios with crashes too: theirs hit a worker while nothing but one effect is under way, whatever the order.
 #[test]
 fn every_order_and_number_of_workers_gives_one_content_hash() {
-    for (name, scenario) in scenarios() {
-        let expected = play(&name, &scenario).content_hash();
-        // Which append a crash hits depends on the order, so scenarios with crashes keep theirs.
-        let orders = if scenario.crashes.is_empty() { ORDERS } else { 1 };
-        for (order, workers) in (0..orders).zip([1, 2, 8].into_iter().cycle()) {
-            let played = scenario.play(&stage()).unwrap();
-            let ran = played.harness.workers(workers).order(order).run().unwrap_or_else(|e| panic!("{name}: {e}"));
-            assert_eq!(ran.content_hash(), expected, "{name}, order {order}, {workers} workers");
+    let (stage, orders) = (stage(), orders());
+    parallel::each(&scenarios(), |(name, scenario)| {
+        let expected = play(name, scenario).content_hash();
+        for (order, workers) in (0..orders).flat_map(|order| WORKERS.map(|workers| (order, workers))) {
+            let what = format!("{name}, order {order}, {workers} workers");
+            let Played { harness, ledger, .. } = scenario.play(&stage).unwrap();
+            let ran = harness.workers(workers).order(order).run().unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert_eq!(ran.content_hash(), expected, "{what}");
+            assert_eq!(ledger.doubles(), [], "{what}");
         }
-    }
+    });
 }
 
 #[test]
 fn a_crash_between_any_two_appends_changes_nothing() {
-    for (name, scenario) in scenarios() {
-        if !scenario.crashes.is_empty() {
-            continue;
-        }
-        let undisturbed = play(&name, &scenario);
+    let stage = stage();
+    let mut scenarios = scenarios();
+    scenarios.retain(|(_, scenario)| scenario.crashes.is_empty());
+    parallel::each(&scenarios, |(name, scenario)| {
+        let undisturbed = play(name, scenario);
         // Long journals repeat themselves: there, crashes before and after an append take turns.
         let both = undisturbed.appends <= LONG;
         let kills = (1..=undisturbed.appends).flat_map(|append| match append % 2 {
@@ -83,9 +92,8 @@ fn a_crash_between_any_two_appends_changes_nothing() {
             _ => vec![Kill::After(append)],
         });
         for kill in kills {
-            let played = scenario.play(&stage()).unwrap();
-            let ledger = played.ledger;
-            let ran = played.harness.workers(2).kill(kill).run().unwrap_or_else(|e| panic!("{name}, {kill:?}: {e}"));
+            let Played { harness, ledger, .. } = scenario.play(&stage).unwrap();
+            let ran = harness.workers(2).kill(kill).run().unwrap_or_else(|e| panic!("{name}, {kill:?}: {e}"));
             // Nobody may know what became of a `once` effect that was under way: then the run says so.
             let unknown = ran.lines.iter().any(|line| line.as_str().contains("ERR_OUTCOME_UNKNOWN"));
             if !unknown {
@@ -96,7 +104,7 @@ fn a_crash_between_any_two_appends_changes_nothing() {
             calls_keep_their_promises(&ran, &format!("{name}, {kill:?}"));
             ran.replay().unwrap_or_else(|e| panic!("{name}, {kill:?}: {e}"));
         }
-    }
+    });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Everything in a Postgres database: what many processes share.
 //!
 //! - **Group commit.** Creations and appends of all runs of a process are collected and made durable many at a time,
-//!   each batch by one statement ([`batch`]); every one is accepted or rejected on its own by its fence.
+//!   each batch by one statement (see `batch.rs`); every one is accepted or rejected on its own by its fence.
 //! - **One clock.** Lease deadlines are the database's (`aos_now()`), so that a process with a wrong clock does no harm.
 //! - **Unknown outcomes are read back.** When the connection breaks under a batch, the batch is sent again, and what
 //!   the fences then reject is compared with what is in the tables.
