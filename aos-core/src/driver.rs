@@ -7,6 +7,7 @@ mod attempt;
 mod child;
 mod host;
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::poll_fn;
@@ -23,6 +24,7 @@ use crate::journal::{Append, Line, Transition};
 use crate::runs::{Claim, Lease, Message, RunRecord, StoreError};
 use crate::skill::CrashClass;
 use crate::time::Timestamp;
+use crate::workflow::Plan;
 
 /// What became of a driven run.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +40,9 @@ pub enum Driven {
 /// How many journal lines are read at once when a run is resumed.
 const READ_LINES: usize = 10_000;
 
+/// The epoch of a run's first lease.
+const FIRST_EPOCH: u64 = 1;
+
 /// Advances a claimed run until it has ended, is parked, or is lost to another worker.
 ///
 /// Dropping the future abandons the run where it is, as a crash would.
@@ -46,9 +51,22 @@ const READ_LINES: usize = 10_000;
 /// A store that fails, a journal that is damaged, or a program that drifts from it. The lease is still held then:
 /// the caller decides whether to release it.
 pub async fn drive(host: &Host, claim: Claim) -> Result<Driven, Failure> {
-    let engine = load(host, &claim.record, &claim.lease).await?;
+    let Claim { lease, record } = claim;
+    // Under the first lease of a run there is nothing to read, unless this is not the first time that it is driven
+    // under it: then its first append is refused, before anything but pure skills was executed.
+    if lease.epoch == FIRST_EPOCH && record.new.forked_from.is_none() {
+        let plan = host.plan(&record.new.plan).await?;
+        match advance(host, &lease, start(host, &record, plan)?).await {
+            Err(failure) if failure.code == codes::FENCED => {}
+            driven => return driven,
+        }
+    }
+    advance(host, &lease, load(host, &record, &lease).await?).await
+}
+
+async fn advance(host: &Host, lease: &Lease, engine: Engine) -> Result<Driven, Failure> {
     let unsaved = Batch { first_index: engine.next_index(), ..Batch::default() };
-    Run { host, lease: claim.lease, engine, in_flight: InFlight::default(), unsaved }.run().await
+    Run { host, lease: lease.clone(), engine, in_flight: InFlight::default(), unsaved }.run().await
 }
 
 /// Starts the run's engine, or resumes it from its journal.
@@ -59,6 +77,10 @@ async fn load(host: &Host, record: &RunRecord, lease: &Lease) -> Result<Engine, 
         let blobs = host.blobs_of(&lines).await?;
         return Ok(Engine::resume(plan, &host.flows, &lines, &|hash| blobs.get(hash).cloned(), host.clock.now())?);
     }
+    start(host, record, plan)
+}
+
+fn start(host: &Host, record: &RunRecord, plan: Arc<Plan>) -> Result<Engine, Failure> {
     let new = &record.new;
     let options = RunOptions {
         run: new.run.clone(),

@@ -2,19 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aos_core::driver::{Driven, Host, Stores};
+use aos_core::driver::{Driven, Host, Stores, drive};
 use aos_core::engine::RunOptions;
 use aos_core::event::RunStatus;
 use aos_core::flow::{Ctx, Flows};
 use aos_core::id::{RunId, TenantId, WorkerId};
+use aos_core::journal::JournalStore;
 use aos_core::memory::{MemoryStore, VirtualClock};
 use aos_core::random::Seed;
 use aos_core::registry::Registry;
 use aos_core::replay::replay;
-use aos_core::runs::{Message, RunState, RunStore};
+use aos_core::runs::{Claim, Created, Message, RunState, RunStore};
 use aos_core::skill::{SkillContract, SkillOutput, TypedSkill};
 use aos_core::time::{Clock, Timestamp};
 use aos_core::workflow::{Plan, PlanBuilder};
@@ -209,4 +211,49 @@ fn a_parked_run_is_taken_up_when_its_time_comes_or_a_message_does() {
         let [(_, Ok(Driven::Finished(finished)))] = &driven[..] else { panic!("{driven:?}") };
         assert_eq!(finished.status, RunStatus::Succeeded);
     });
+}
+
+#[test]
+fn a_run_that_is_driven_again_under_its_first_lease_goes_on_from_its_journal() {
+    let Fixture { host, store, plan, .. } = fixture();
+    let undisturbed = pollster::block_on(host.run(&plan, input(json!([1, 2])), options("r1"))).unwrap();
+    let hash = pollster::block_on(host.keep_plan(&plan)).unwrap();
+    let new = aos_core::runs::NewRun {
+        run: RunId::new("r2").unwrap(),
+        tenant: TenantId::default(),
+        workflow: plan.workflow.clone(),
+        plan: hash,
+        input: input(json!([1, 2])),
+        seed: Seed::new(1),
+        budget: None,
+        parent: None,
+        forked_from: None,
+        idempotency_key: None,
+        request_id: None,
+    };
+    let lease = Some((host.worker.clone(), host.lease));
+    let Created::New(record, Some(lease)) = pollster::block_on(store.create(new, lease)).unwrap() else {
+        panic!("the run is there already")
+    };
+    // The first time, `flaky` never answers, and the driver is dropped.
+    let stuck = Registry::new();
+    let add =
+        TypedSkill::new(SkillContract::pure("add", "1.0.0").unwrap(), |(a, b): (i64, i64), _| async move { Ok(a + b) });
+    stuck.register(Arc::new(add), Timestamp::EPOCH).unwrap();
+    let flaky = TypedSkill::untyped(SkillContract::idempotent("flaky", "1.0.0").unwrap(), |_| std::future::pending());
+    stuck.register(Arc::new(flaky), Timestamp::EPOCH).unwrap();
+    let mut stuck_host = host.clone();
+    stuck_host.skills = Arc::new(stuck);
+    let claim = Claim { lease, record };
+    let mut first = Box::pin(drive(&stuck_host, claim.clone()));
+    let poll = first.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert!(poll.is_pending());
+    drop(first);
+    let before = pollster::block_on(store.read(&TenantId::default(), &claim.lease.run, 0, 100)).unwrap();
+    assert!(!before.is_empty(), "the intent is durable");
+
+    let Driven::Finished(finished) = pollster::block_on(drive(&host, claim.clone())).unwrap() else { panic!("lost") };
+    assert_eq!(finished.content_hash, undisturbed.finished.content_hash);
+    let after = pollster::block_on(store.read(&TenantId::default(), &claim.lease.run, 0, 100)).unwrap();
+    assert_eq!(after[..before.len()], before[..]);
 }

@@ -10,7 +10,7 @@ use clap::Parser;
 /// Measures AOS under load, each figure beside a floor measured in the same run.
 #[derive(Parser)]
 enum Command {
-    /// Runs of five sequential recorded steps of 200 bytes, each durable before the next one starts, on SQLite.
+    /// Runs of five sequential recorded steps of 200 bytes, each durable before the next one starts.
     W1(w1::Options),
 }
 

@@ -1,25 +1,32 @@
 //! W1: five sequential recorded steps a run, every result durable before the next step starts.
 
 mod floor;
+mod place;
 mod workload;
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use aos_core::engine::RunOptions;
 use aos_core::id::RunId;
-use aos_server::backend::sqlite::SqliteStores;
 use clap::Args;
 
 use crate::percentile::percentile;
+use place::Place;
 use workload::{STEPS, host, input, plan, serve};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Rows of the larger of the floor's two batches.
+const FLOOR_ROWS: usize = 64;
+
+/// Runs at once.
+const CONCURRENCY: [usize; 2] = [1, 64];
 
 /// How W1 is run.
 #[derive(Args)]
@@ -27,28 +34,81 @@ pub struct Options {
     /// Seconds for each figure.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Where the files are put; the disk matters.
+    /// Measure everything this many times, and give the best of each figure (of the floors, too).
+    #[arg(long, default_value_t = 1)]
+    repeat: u32,
+    /// Where SQLite's files are put; the disk matters.
     #[arg(long, default_value = ".")]
     dir: PathBuf,
+    /// Measure on a private Postgres with fsync on, started for this command alone, instead of on SQLite.
+    #[arg(long)]
+    postgres: bool,
+    /// Measure on this Postgres database, which is filled with runs.
+    #[arg(long, conflicts_with = "postgres")]
+    database_url: Option<String>,
+    /// Only this many runs at once.
+    #[arg(long)]
+    at_once: Option<usize>,
+    /// Only runs in process, or only those over HTTP.
+    #[arg(long)]
+    only: Option<Path>,
+}
+
+/// A way to run W1.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Path {
+    /// The driver, called by this program.
+    Process,
+    /// The server's API, on a socket.
+    Http,
 }
 
 /// Measures the floor, then W1 in process and over HTTP, alone and with 64 runs at once.
 pub async fn run(options: &Options) -> Result<()> {
     let time = Duration::from_secs(options.seconds);
-    std::fs::create_dir_all(&options.dir)?;
-    let dir = tempfile::tempdir_in(&options.dir)?;
-    println!("{:<34} {:>12} {:>12}", "floor: bare SQLite, FULL", "commits/s", "rows/s");
-    for rows in [1, 64] {
-        let commits = floor::commits_per_second(&dir.path().join(format!("floor{rows}.db")), rows, time).await?;
-        println!("{:<34} {commits:>12.0} {:>12.0}", format!("  {rows} rows a commit"), commits * rows as f64);
+    let place = Place::open(options).await?;
+    let mut floors = [0.0_f64; 2];
+    let mut best: Vec<(Path, usize, Option<Summary>)> = [Path::Process, Path::Http]
+        .into_iter()
+        .filter(|path| options.only.is_none_or(|only| only == *path))
+        .flat_map(|path| CONCURRENCY.map(|concurrency| (path, concurrency, None)))
+        .filter(|(_, concurrency, _)| options.at_once.is_none_or(|only| only == *concurrency))
+        .collect();
+    for _ in 0..options.repeat.max(1) {
+        for (rows, best) in [1, FLOOR_ROWS].into_iter().zip(&mut floors) {
+            *best = best.max(place.floor(rows, time).await?);
+        }
+        for (path, concurrency, best) in &mut best {
+            let figures = match path {
+                Path::Process => in_process(&place, *concurrency, time).await?,
+                Path::Http => over_http(&place, *concurrency, time).await?,
+            };
+            let found = figures.summary();
+            if best.as_ref().is_none_or(|best| found.runs > best.runs) {
+                *best = Some(found);
+            }
+        }
     }
-    println!("{:<34} {:>12} {:>12} {:>9} {:>9}", "W1", "runs/s", "steps/s", "p50 ms", "p99 ms");
-    for concurrency in [1, 64] {
-        in_process(dir.path(), concurrency, time).await?.print(&format!("  in process, {concurrency} at once"));
+    let [commits, rows] = [floors[0], floors[1] * FLOOR_ROWS as f64];
+    println!("{:<34} {:>12} {:>12}", format!("floor: {}", place.name()), "commits/s", "rows/s");
+    println!("{:<34} {commits:>12.0} {commits:>12.0}", "  1 row a commit");
+    println!("{:<34} {:>12.0} {rows:>12.0}", format!("  {FLOOR_ROWS} rows a commit"), floors[1]);
+    println!(
+        "{:<24} {:>8} {:>8} {:>8} {:>8} {:>14} {:>15}",
+        "W1", "runs/s", "steps/s", "p50 ms", "p99 ms", "steps/floor", "p50/(N+1 commits)"
+    );
+    for (path, concurrency, summary) in best {
+        let Some(Summary { runs, p50, p99 }) = summary else { continue };
+        let name = match path {
+            Path::Process => "in process",
+            Path::Http => "over HTTP",
+        };
+        let steps = runs * STEPS as f64;
+        let commits = p50 / 1e3 * commits / (STEPS + 1) as f64;
+        let name = format!("  {name}, {concurrency} at once");
+        println!("{name:<24} {runs:>8.0} {steps:>8.0} {p50:>8.2} {p99:>8.2} {:>14.2} {commits:>15.2}", steps / rows);
     }
-    for concurrency in [1, 64] {
-        over_http(dir.path(), concurrency, time).await?.print(&format!("  over HTTP, {concurrency} at once"));
-    }
+    place.close().await;
     Ok(())
 }
 
@@ -57,24 +117,32 @@ struct Figures {
     runs: Vec<Duration>,
 }
 
+/// Runs per second, and how long one took, in milliseconds.
+struct Summary {
+    runs: f64,
+    p50: f64,
+    p99: f64,
+}
+
 impl Figures {
-    fn print(mut self, name: &str) {
-        let runs = self.runs.len() as f64 / self.took.as_secs_f64();
+    fn summary(mut self) -> Summary {
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        let (p50, p99) = (ms(percentile(&mut self.runs, 50)), ms(percentile(&mut self.runs, 99)));
-        println!("{name:<34} {runs:>12.0} {:>12.0} {p50:>9.2} {p99:>9.2}", runs * STEPS as f64);
+        let (p50, p99) = (percentile(&mut self.runs, 50), percentile(&mut self.runs, 99));
+        Summary { runs: self.runs.len() as f64 / self.took.as_secs_f64(), p50: ms(p50), p99: ms(p99) }
     }
 }
 
-async fn in_process(dir: &Path, concurrency: usize, time: Duration) -> Result<Figures> {
-    let stores = SqliteStores::open(dir.join(format!("process{concurrency}.db"))).await?;
-    let host = Arc::new(host(stores.stores())?);
+async fn in_process(place: &Place, concurrency: usize, time: Duration) -> Result<Figures> {
+    let backend = place.stores().await?;
+    let host = Arc::new(host(backend.stores())?);
     let (plan, next) = (plan()?, Arc::new(AtomicU64::new(0)));
+    // A database that is measured twice has the runs of the first time.
+    let name = format!("{:x}", aos_server::clock::now().as_millis());
     let figures = load(concurrency, time, move || {
-        let (host, plan, next) = (Arc::clone(&host), Arc::clone(&plan), Arc::clone(&next));
+        let (host, plan, run) = (Arc::clone(&host), Arc::clone(&plan), next.fetch_add(1, Ordering::Relaxed));
+        let run = format!("{name}-{run}");
         async move {
-            let run = RunId::new(format!("r{}", next.fetch_add(1, Ordering::Relaxed)))?;
-            let finished = host.run_to_end(&plan, input(), RunOptions::new(run)).await?;
+            let finished = host.run_to_end(&plan, input(), RunOptions::new(RunId::new(run)?)).await?;
             if finished.failure.is_some() {
                 return Err(format!("a run failed: {:?}", finished.failure).into());
             }
@@ -82,12 +150,12 @@ async fn in_process(dir: &Path, concurrency: usize, time: Duration) -> Result<Fi
         }
     })
     .await;
-    stores.close().await;
+    backend.close().await;
     figures
 }
 
-async fn over_http(dir: &Path, concurrency: usize, time: Duration) -> Result<Figures> {
-    let served = serve(&dir.join(format!("http{concurrency}.db"))).await?;
+async fn over_http(place: &Place, concurrency: usize, time: Duration) -> Result<Figures> {
+    let served = serve(place.stores().await?).await?;
     let client = reqwest::Client::builder().pool_max_idle_per_host(concurrency).tcp_nodelay(true).build()?;
     let url = format!("{}/v1/runs?wait=30s", served.url);
     let body = workload::request();

@@ -1,6 +1,5 @@
 //! The workload: a plan of five steps, the skill they call, a host and a server that have it.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use aos_core::driver::{Host, Stores};
@@ -12,7 +11,7 @@ use aos_core::registry::Registry;
 use aos_core::skill::{Skill, SkillContract, SkillOutput, TypedSkill};
 use aos_core::workflow::{Definition, Plan};
 use aos_core::{Failure, Payload};
-use aos_server::backend::sqlite::SqliteStores;
+use aos_server::backend::Backend;
 use aos_server::clock::SystemClock;
 use aos_server::server::{Ingredients, Server};
 use aos_server::telemetry::Metrics;
@@ -75,14 +74,13 @@ pub struct Served {
     pub url: String,
     stop: oneshot::Sender<()>,
     serving: tokio::task::JoinHandle<std::result::Result<(), Failure>>,
-    stores: SqliteStores,
+    backend: Backend,
 }
 
-pub async fn serve(file: &Path) -> Result<Served> {
-    let stores = SqliteStores::open(file).await?;
+pub async fn serve(backend: Backend) -> Result<Served> {
     let server = Server::new(Ingredients {
-        stores: stores.stores(),
-        registry_store: stores.registry(),
+        stores: backend.stores(),
+        registry_store: backend.registry(),
         skills: vec![skill()?],
         flows: (Flows::new(), Vec::new()),
         adapters: Adapters::new(Arc::new(Switches::default())),
@@ -105,7 +103,7 @@ pub async fn serve(file: &Path) -> Result<Served> {
     if !answer.status().is_success() {
         return Err(format!("the workflow was refused: {}", answer.text().await?).into());
     }
-    Ok(Served { url, stop, serving, stores })
+    Ok(Served { url, stop, serving, backend })
 }
 
 impl Served {
@@ -114,6 +112,6 @@ impl Served {
         if let Ok(Err(failure)) = self.serving.await {
             println!("serving ended with {failure}");
         }
-        self.stores.close().await;
+        self.backend.close().await;
     }
 }

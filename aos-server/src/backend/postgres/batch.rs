@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aos_core::runs::StoreError;
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::{Fault, closed};
+use super::held::Held;
 
 /// Pieces of work in one statement, at most.
 const MAX_BATCH: usize = 256;
@@ -18,7 +20,7 @@ const MAX_BATCH: usize = 256;
 const MAX_QUEUED: usize = 4 * MAX_BATCH;
 
 /// Batches under way at one time, each of runs of its own: while one waits for the disk, the other is sent.
-const LANES: usize = 2;
+pub(super) const LANES: usize = 2;
 
 /// How long a batch is sent again when the connection fails under it.
 const RETRY_FOR: Duration = Duration::from_secs(10);
@@ -44,6 +46,7 @@ pub(super) trait Batch: Send + Sync + 'static {
     /// Writes all of `items`, or fails as a whole. `again` says that an earlier try may have taken effect.
     fn write(
         &self,
+        connection: &mut PgConnection,
         items: &[Self::Item],
         again: bool,
     ) -> impl Future<Output = Result<Vec<Result<Self::Answer, StoreError>>, Fault>> + Send;
@@ -58,11 +61,11 @@ pub(super) struct Queue<B: Batch> {
 }
 
 impl<B: Batch> Queue<B> {
-    pub(super) fn start(batch: B) -> Self {
+    pub(super) fn start(pool: &PgPool, place: &Arc<str>, batch: B) -> Self {
         let batch = Arc::new(batch);
         let lanes = (0..LANES).map(|_| {
             let (sender, receiver) = mpsc::channel(MAX_QUEUED);
-            tokio::spawn(lane(Arc::clone(&batch), receiver));
+            tokio::spawn(lane(Arc::clone(&batch), Held::new(pool, place), receiver));
             sender
         });
         Self { lanes: lanes.collect() }
@@ -79,12 +82,12 @@ impl<B: Batch> Queue<B> {
     }
 }
 
-async fn lane<B: Batch>(batch: Arc<B>, mut queue: mpsc::Receiver<Work<B>>) {
+async fn lane<B: Batch>(batch: Arc<B>, mut held: Held, mut queue: mpsc::Receiver<Work<B>>) {
     // Of several pieces with one key, the first goes now and the others in later batches.
     let mut waiting: Vec<Work<B>> = Vec::new();
     loop {
         if waiting.is_empty() {
-            let Some(work) = queue.recv().await else { return };
+            let Some(work) = held.until(queue.recv()).await else { return };
             waiting.push(work);
         }
         while waiting.len() < MAX_BATCH
@@ -96,7 +99,7 @@ async fn lane<B: Batch>(batch: Arc<B>, mut queue: mpsc::Receiver<Work<B>>) {
         let (now, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(item, _)| keys.insert(B::key(item)));
         waiting = later;
         let (items, replies): (Vec<_>, Vec<_>) = now.into_iter().unzip();
-        let answers = write(&*batch, items).await;
+        let answers = write(&*batch, &mut held, items).await;
         for (reply, answer) in replies.into_iter().zip(answers) {
             // Nobody listens when the caller's future was dropped.
             reply.send(answer).ok();
@@ -105,14 +108,14 @@ async fn lane<B: Batch>(batch: Arc<B>, mut queue: mpsc::Receiver<Work<B>>) {
 }
 
 /// Writes a batch, again and again while the connection fails; one answer for each item.
-async fn write<B: Batch>(batch: &B, items: Vec<B::Item>) -> Vec<Result<B::Answer, StoreError>> {
-    match write_with_retries(batch, &items).await {
+async fn write<B: Batch>(batch: &B, held: &mut Held, items: Vec<B::Item>) -> Vec<Result<B::Answer, StoreError>> {
+    match write_with_retries(batch, held, &items).await {
         Ok(answers) => answers,
         // One piece of work spoils it for all: each on its own, then.
         Err(fault) if fault.is_local() && items.len() > 1 => {
             let mut answers = Vec::with_capacity(items.len());
             for item in &items {
-                let answer = write_with_retries(batch, std::slice::from_ref(item)).await;
+                let answer = write_with_retries(batch, held, std::slice::from_ref(item)).await;
                 answers.push(match answer {
                     Ok(answers) => answers.into_iter().next().unwrap_or_else(|| Err(closed(B::OPERATION))),
                     Err(fault) => Err(fault.store_error(B::OPERATION)),
@@ -129,15 +132,21 @@ async fn write<B: Batch>(batch: &B, items: Vec<B::Item>) -> Vec<Result<B::Answer
 
 async fn write_with_retries<B: Batch>(
     batch: &B,
+    held: &mut Held,
     items: &[B::Item],
 ) -> Result<Vec<Result<B::Answer, StoreError>>, Fault> {
     let begun = Instant::now();
     let (mut again, mut pause) = (false, FIRST_PAUSE);
     loop {
-        let fault = match batch.write(items, again).await {
+        let written = match held.connection().await {
+            Ok(connection) => batch.write(connection, items, again).await,
+            Err(fault) => Err(fault),
+        };
+        let fault = match written {
             Ok(answers) => return Ok(answers),
             Err(fault) => fault,
         };
+        held.failed(&fault);
         if !fault.may_pass() || begun.elapsed() > RETRY_FOR {
             return Err(fault);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aos_core::id::{RunId, TenantId, WorkerId};
 use aos_core::money::Money;
 use aos_core::runs::{Created, Lease, NewRun, RunRecord, RunState, StoreError};
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, Row};
 
 use super::Stop;
 use super::batch::Batch;
@@ -22,13 +22,12 @@ pub(super) struct Creation {
 
 /// How runs are accepted.
 pub(super) struct Creations {
-    pool: PgPool,
     place: Arc<str>,
 }
 
 impl Creations {
-    pub(super) fn new(pool: &PgPool, place: &Arc<str>) -> Self {
-        Self { pool: pool.clone(), place: Arc::clone(place) }
+    pub(super) fn new(place: &Arc<str>) -> Self {
+        Self { place: Arc::clone(place) }
     }
 }
 
@@ -62,7 +61,12 @@ impl Batch for Creations {
         (item.new.tenant.clone(), item.new.run.clone())
     }
 
-    async fn write(&self, items: &[Creation], again: bool) -> Result<Vec<Result<Created, StoreError>>, Fault> {
+    async fn write(
+        &self,
+        connection: &mut PgConnection,
+        items: &[Creation],
+        again: bool,
+    ) -> Result<Vec<Result<Created, StoreError>>, Fault> {
         let fault = |error| Fault::new(&self.place, error);
         let column = |of: fn(&NewRun) -> String| items.iter().map(|item| of(&item.new)).collect::<Vec<_>>();
         let optional = |of: fn(&NewRun) -> Option<String>| items.iter().map(|item| of(&item.new)).collect::<Vec<_>>();
@@ -86,7 +90,7 @@ impl Batch for Creations {
             .bind(bytes(|new| new.request_id.as_deref()))
             .bind(items.iter().map(|item| item.claim.as_ref().map(|(w, _)| w.to_string())).collect::<Vec<_>>())
             .bind(items.iter().map(|item| item.claim.as_ref().map(|(_, d)| lease(d))).collect::<Vec<_>>())
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *connection)
             .await
             .map_err(fault)?;
         let mut inserted = std::collections::HashMap::with_capacity(rows.len());
@@ -99,7 +103,7 @@ impl Batch for Creations {
             let key = (item.new.tenant.to_string(), item.new.run.to_string());
             answers.push(match inserted.get(&key) {
                 Some(created_at) => Ok(item.created(*created_at)),
-                None => match self.existing(item, again).await {
+                None => match existing(connection, item, again).await {
                     Ok(created) => Ok(created),
                     Err(Stop::Rejected(error)) => Err(error),
                     Err(Stop::Sql(error)) => return Err(fault(error)),
@@ -110,29 +114,27 @@ impl Batch for Creations {
     }
 }
 
-impl Creations {
-    /// The run that a creation names already, by its key or its id.
-    async fn existing(&self, item: &Creation, again: bool) -> Result<Created, Stop> {
-        let sql = concat!(
-            "SELECT ",
-            columns!(),
-            ", run.epoch, run.worker FROM run
-             WHERE tenant = $1 AND (run = $2 OR idempotency_key = $3) ORDER BY idempotency_key = $3 DESC NULLS LAST"
-        );
-        let key = item.new.idempotency_key.as_deref().map(str::as_bytes);
-        let query = sqlx::query(sql).bind(item.new.tenant.as_str()).bind(item.new.run.as_str()).bind(key);
-        let row = query.fetch_optional(&self.pool).await?.ok_or_else(|| no_run(&item.new.run))?;
-        let found = record(&row)?;
-        // This process' own creation, of which the answer was lost.
-        if again && found.new == item.new {
-            let holder: (i64, Option<&str>) = (row.try_get("epoch")?, row.try_get("worker")?);
-            let wanted = item.claim.as_ref().map(|(worker, _)| worker.as_str());
-            if holder == (i64::from(wanted.is_some()), wanted) {
-                return Ok(item.created(found.created_at));
-            }
+/// The run that a creation names already, by its key or its id.
+async fn existing(connection: &mut PgConnection, item: &Creation, again: bool) -> Result<Created, Stop> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        ", run.epoch, run.worker FROM run
+         WHERE tenant = $1 AND (run = $2 OR idempotency_key = $3) ORDER BY idempotency_key = $3 DESC NULLS LAST"
+    );
+    let key = item.new.idempotency_key.as_deref().map(str::as_bytes);
+    let query = sqlx::query(sql).bind(item.new.tenant.as_str()).bind(item.new.run.as_str()).bind(key);
+    let row = query.fetch_optional(connection).await?.ok_or_else(|| no_run(&item.new.run))?;
+    let found = record(&row)?;
+    // This process' own creation, of which the answer was lost.
+    if again && found.new == item.new {
+        let holder: (i64, Option<&str>) = (row.try_get("epoch")?, row.try_get("worker")?);
+        let wanted = item.claim.as_ref().map(|(worker, _)| worker.as_str());
+        if holder == (i64::from(wanted.is_some()), wanted) {
+            return Ok(item.created(found.created_at));
         }
-        Ok(found.same_request(&item.new)?)
     }
+    Ok(found.same_request(&item.new)?)
 }
 
 impl Creation {

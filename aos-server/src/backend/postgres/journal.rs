@@ -8,7 +8,7 @@ use aos_core::event::RunFinished;
 use aos_core::id::{RunId, TenantId};
 use aos_core::journal::{Append, JournalStore, Line, Transition};
 use aos_core::runs::{RunState, StoreError};
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgPool, Row};
 
 use super::batch::Batch;
 use super::error::Fault;
@@ -19,14 +19,13 @@ use crate::backend::watch::{Topic, Waiters};
 
 /// How appends are written.
 pub(super) struct Appends {
-    pool: PgPool,
     place: Arc<str>,
     waiters: Arc<Waiters>,
 }
 
 impl Appends {
-    pub(super) fn new(pool: &PgPool, place: &Arc<str>, waiters: &Arc<Waiters>) -> Self {
-        Self { pool: pool.clone(), place: Arc::clone(place), waiters: Arc::clone(waiters) }
+    pub(super) fn new(place: &Arc<str>, waiters: &Arc<Waiters>) -> Self {
+        Self { place: Arc::clone(place), waiters: Arc::clone(waiters) }
     }
 }
 
@@ -78,15 +77,15 @@ const APPEND: &str = "
                              $13::text[], $14::bigint[], $15::bytea[])
             AS w(n, tenant, run, worker, epoch, first, lines, text, state, ready_at, inbox_seen, output, failure, cost,
                  content_hash)
-    ), updated AS (
+    ), now AS MATERIALIZED (SELECT aos_now() AS at), updated AS (
         UPDATE run SET
             next_index = w.first + w.lines,
             state = coalesce(w.state, run.state),
             worker = CASE WHEN w.state IS NULL THEN run.worker END,
             ready_at = CASE WHEN w.state IS NULL THEN run.ready_at
-                            WHEN w.state = 'parked' AND run.inbox_last > w.inbox_seen THEN aos_now()
+                            WHEN w.state = 'parked' AND run.inbox_last > w.inbox_seen THEN (SELECT at FROM now)
                             ELSE w.ready_at END,
-            finished_at = CASE WHEN w.state <> 'parked' THEN aos_now() ELSE run.finished_at END,
+            finished_at = CASE WHEN w.state <> 'parked' THEN (SELECT at FROM now) ELSE run.finished_at END,
             output = coalesce(w.output, run.output),
             failure = coalesce(w.failure, run.failure),
             cost = coalesce(w.cost, run.cost),
@@ -117,14 +116,19 @@ impl Batch for Appends {
         (item.append.lease.tenant.clone(), item.append.lease.run.clone())
     }
 
-    async fn write(&self, items: &[Prepared], again: bool) -> Result<Vec<Result<(), StoreError>>, Fault> {
+    async fn write(
+        &self,
+        connection: &mut PgConnection,
+        items: &[Prepared],
+        again: bool,
+    ) -> Result<Vec<Result<(), StoreError>>, Fault> {
         let fault = |error| Fault::new(&self.place, error);
-        let written = self.statement(items).await.map_err(fault)?;
+        let written = write_fenced(connection, items).await.map_err(fault)?;
         let mut answers: Vec<_> = items.iter().map(|_| Ok(())).collect();
         let mut rejected: Vec<usize> = (0..items.len()).collect();
         rejected.retain(|n| !written.contains(n));
         for n in rejected {
-            answers[n] = self.why_not(&items[n], again).await.map_err(fault)?;
+            answers[n] = why_not(connection, &items[n], again).await.map_err(fault)?;
         }
         let ended = items.iter().zip(&answers).filter(|(item, answer)| answer.is_ok() && item.end.state.is_some());
         let topics: Vec<_> =
@@ -134,73 +138,74 @@ impl Batch for Appends {
     }
 }
 
-impl Appends {
-    /// Writes what the fences let through; gives the places of that in `items`.
-    async fn statement(&self, items: &[Prepared]) -> sqlx::Result<std::collections::HashSet<usize>> {
-        fn column<'a, T>(items: &'a [Prepared], of: impl Fn(&'a Prepared) -> T) -> Vec<T> {
-            items.iter().map(of).collect()
-        }
-        let (mut owners, mut hashes, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
-        for (n, item) in items.iter().enumerate() {
-            for blob in &item.append.blobs {
-                owners.push(n as i32);
-                hashes.push(blob.hash().as_bytes().to_vec());
-                bytes.push(blob.as_str().as_bytes());
-            }
-        }
-        let rows = sqlx::query_scalar(APPEND)
-            .bind((0..items.len() as i32).collect::<Vec<_>>())
-            .bind(column(items, |item| item.append.lease.tenant.as_str()))
-            .bind(column(items, |item| item.append.lease.run.as_str()))
-            .bind(column(items, |item| item.append.lease.worker.as_str()))
-            .bind(column(items, |item| item.append.lease.epoch as i64))
-            .bind(column(items, |item| item.append.first_index as i64))
-            .bind(column(items, |item| item.append.lines.len() as i32))
-            .bind(column(items, |item| item.text.as_slice()))
-            .bind(column(items, |item| item.end.state.map(RunState::as_str)))
-            .bind(column(items, |item| item.end.ready_at))
-            .bind(column(items, |item| item.end.inbox_seen))
-            .bind(column(items, |item| item.end.output.as_deref()))
-            .bind(column(items, |item| item.end.failure.as_deref()))
-            .bind(column(items, |item| item.end.cost))
-            .bind(column(items, |item| item.end.content_hash.as_deref()))
-            .bind(owners)
-            .bind(hashes)
-            .bind(bytes)
-            .fetch_all(&self.pool)
-            .await?;
-        Ok(rows.into_iter().map(|n: i32| n as usize).collect())
+/// Writes what the fences let through; gives the places of that in `items`.
+async fn write_fenced(
+    connection: &mut PgConnection,
+    items: &[Prepared],
+) -> sqlx::Result<std::collections::HashSet<usize>> {
+    fn column<'a, T>(items: &'a [Prepared], of: impl Fn(&'a Prepared) -> T) -> Vec<T> {
+        items.iter().map(of).collect()
     }
+    let (mut owners, mut hashes, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    for (n, item) in items.iter().enumerate() {
+        for blob in &item.append.blobs {
+            owners.push(n as i32);
+            hashes.push(blob.hash().as_bytes().to_vec());
+            bytes.push(blob.as_str().as_bytes());
+        }
+    }
+    let rows = sqlx::query_scalar(APPEND)
+        .bind((0..items.len() as i32).collect::<Vec<_>>())
+        .bind(column(items, |item| item.append.lease.tenant.as_str()))
+        .bind(column(items, |item| item.append.lease.run.as_str()))
+        .bind(column(items, |item| item.append.lease.worker.as_str()))
+        .bind(column(items, |item| item.append.lease.epoch as i64))
+        .bind(column(items, |item| item.append.first_index as i64))
+        .bind(column(items, |item| item.append.lines.len() as i32))
+        .bind(column(items, |item| item.text.as_slice()))
+        .bind(column(items, |item| item.end.state.map(RunState::as_str)))
+        .bind(column(items, |item| item.end.ready_at))
+        .bind(column(items, |item| item.end.inbox_seen))
+        .bind(column(items, |item| item.end.output.as_deref()))
+        .bind(column(items, |item| item.end.failure.as_deref()))
+        .bind(column(items, |item| item.end.cost))
+        .bind(column(items, |item| item.end.content_hash.as_deref()))
+        .bind(owners)
+        .bind(hashes)
+        .bind(bytes)
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.into_iter().map(|n: i32| n as usize).collect())
+}
 
-    /// Why an append was rejected; `Ok` when it was not, and only its answer was lost.
-    async fn why_not(&self, item: &Prepared, again: bool) -> sqlx::Result<Result<(), StoreError>> {
-        let lease = &item.append.lease;
-        let sql = "SELECT epoch, worker, next_index, state,
-                          (SELECT text FROM entry WHERE entry.run = run.id AND first = $3) AS text
-                   FROM run WHERE tenant = $1 AND run = $2";
-        let query = sqlx::query(sql).bind(lease.tenant.as_str()).bind(lease.run.as_str());
-        let found = query.bind(item.append.first_index as i64).fetch_optional(&self.pool).await?;
-        let fenced = StoreError::Fenced { run: lease.run.clone(), worker: lease.worker.clone(), epoch: lease.epoch };
-        let Some(row) = found else { return Ok(Err(fenced)) };
-        let (epoch, worker): (i64, Option<&str>) = (row.try_get("epoch")?, row.try_get("worker")?);
-        let (next, state): (i64, &str) = (row.try_get("next_index")?, row.try_get("state")?);
-        let holds = worker == Some(lease.worker.as_str());
-        if epoch as u64 != lease.epoch {
-            return Ok(Err(fenced));
-        }
-        let text: Option<&[u8]> = row.try_get("text")?;
-        let is_there = next as u64 == item.append.first_index.saturating_add(item.append.lines.len() as u64)
-            && (item.append.lines.is_empty() || text == Some(&item.text));
-        let has_moved = match item.end.state {
-            None => holds,
-            Some(wanted) => worker.is_none() && state == wanted.as_str(),
-        };
-        Ok(match (again && is_there && has_moved, holds) {
-            (true, _) => Ok(()),
-            (false, false) => Err(fenced),
-            (false, true) => Err(StoreError::IndexConflict { run: lease.run.clone(), index: item.append.first_index }),
-        })
+/// Why an append was rejected; `Ok` when it was not, and only its answer was lost.
+async fn why_not(connection: &mut PgConnection, item: &Prepared, again: bool) -> sqlx::Result<Result<(), StoreError>> {
+    let lease = &item.append.lease;
+    let sql = "SELECT epoch, worker, next_index, state,
+                      (SELECT text FROM entry WHERE entry.run = run.id AND first = $3) AS text
+               FROM run WHERE tenant = $1 AND run = $2";
+    let query = sqlx::query(sql).bind(lease.tenant.as_str()).bind(lease.run.as_str());
+    let found = query.bind(item.append.first_index as i64).fetch_optional(connection).await?;
+    let fenced = StoreError::Fenced { run: lease.run.clone(), worker: lease.worker.clone(), epoch: lease.epoch };
+    let Some(row) = found else { return Ok(Err(fenced)) };
+    let (epoch, worker): (i64, Option<&str>) = (row.try_get("epoch")?, row.try_get("worker")?);
+    let (next, state): (i64, &str) = (row.try_get("next_index")?, row.try_get("state")?);
+    let holds = worker == Some(lease.worker.as_str());
+    if epoch as u64 != lease.epoch {
+        return Ok(Err(fenced));
     }
+    let text: Option<&[u8]> = row.try_get("text")?;
+    let is_there = next as u64 == item.append.first_index.saturating_add(item.append.lines.len() as u64)
+        && (item.append.lines.is_empty() || text == Some(&item.text));
+    let has_moved = match item.end.state {
+        None => holds,
+        Some(wanted) => worker.is_none() && state == wanted.as_str(),
+    };
+    Ok(match (again && is_there && has_moved, holds) {
+        (true, _) => Ok(()),
+        (false, false) => Err(fenced),
+        (false, true) => Err(StoreError::IndexConflict { run: lease.run.clone(), index: item.append.first_index }),
+    })
 }
 
 /// The lines of an append as its row holds them.

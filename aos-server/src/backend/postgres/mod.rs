@@ -12,6 +12,7 @@ mod blob;
 mod connection;
 mod create;
 mod error;
+mod held;
 mod journal;
 mod migrate;
 mod registry;
@@ -33,6 +34,7 @@ pub use migrate::{Migration, pending};
 
 use crate::backend::watch::Waiters;
 use batch::Queue;
+use connection::Pools;
 use create::Creations;
 use error::{Fault, closed};
 use journal::Appends;
@@ -43,6 +45,8 @@ pub struct PostgresStores(Arc<Postgres>);
 
 /// What the roles share; each role is a contract implemented in the file of its name.
 struct Postgres {
+    pools: Pools,
+    /// That of the pools which is for all but the batches.
     pool: PgPool,
     /// Host, port and database, for messages.
     place: Arc<str>,
@@ -70,13 +74,15 @@ impl PostgresStores {
     /// # Errors
     /// As [`PostgresStores::open`].
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let (pool, place) = connection::pool(url).await?;
+        let pools = Pools::open(url, batch::LANES * 2).await?;
+        let (writers, place) = (&pools.writers, &pools.place);
         let waiters = Arc::<Waiters>::default();
         let stores = Self(Arc::new(Postgres {
-            appends: Queue::start(Appends::new(&pool, &place, &waiters)),
-            creations: Queue::start(Creations::new(&pool, &place)),
-            pool,
-            place,
+            appends: Queue::start(writers, place, Appends::new(place, &waiters)),
+            creations: Queue::start(writers, place, Creations::new(place)),
+            pool: pools.pool.clone(),
+            place: Arc::clone(place),
+            pools,
             waiters,
         }));
         watch::look_for_changes(&stores.0);
@@ -116,7 +122,7 @@ impl PostgresStores {
     /// Closes all connections once their work is done. Whatever is asked after that is
     /// [`StoreError::Unavailable`]. Without it nothing acknowledged is lost either.
     pub async fn close(&self) {
-        self.0.pool.close().await;
+        self.0.pools.close().await;
     }
 }
 
