@@ -6,6 +6,7 @@
 mod attempt;
 mod child;
 mod host;
+mod pause;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -31,7 +32,7 @@ use crate::workflow::Plan;
 pub enum Driven {
     /// It has ended, durably.
     Finished(RunFinished),
-    /// It waits for a timer or its inbox and has given its lease back.
+    /// It waits for a timer or its inbox, or was asked to pause, and has given its lease back.
     Parked,
     /// Another worker holds it: nothing more was written.
     LeaseLost,
@@ -56,17 +57,24 @@ pub async fn drive(host: &Host, claim: Claim) -> Result<Driven, Failure> {
     // under it: then its first append is refused, before anything but pure skills was executed.
     if lease.epoch == FIRST_EPOCH && record.new.forked_from.is_none() {
         let plan = host.plan(&record.new.plan).await?;
-        match advance(host, &lease, start(host, &record, plan)?).await {
+        match advance(host, &lease, &record, start(host, &record, plan)?).await {
             Err(failure) if failure.code == codes::FENCED => {}
             driven => return driven,
         }
     }
-    advance(host, &lease, load(host, &record, &lease).await?).await
+    advance(host, &lease, &record, load(host, &record, &lease).await?).await
 }
 
-async fn advance(host: &Host, lease: &Lease, engine: Engine) -> Result<Driven, Failure> {
+async fn advance(host: &Host, lease: &Lease, record: &RunRecord, engine: Engine) -> Result<Driven, Failure> {
     let unsaved = Batch { first_index: engine.next_index(), ..Batch::default() };
-    Run { host, lease: lease.clone(), engine, in_flight: InFlight::default(), unsaved }.run().await
+    let in_flight = InFlight::new(record.new.priority);
+    let mut run = Run { host, lease: lease.clone(), engine, in_flight, unsaved };
+    // Before anything is begun: it may be a request to stop.
+    let seen = run.engine.inbox_seen();
+    if record.inbox_last > seen {
+        run.read_inbox(seen).await?;
+    }
+    if record.pausing { run.pause().await } else { run.run().await }
 }
 
 /// Starts the run's engine, or resumes it from its journal.
@@ -125,11 +133,11 @@ impl Run<'_> {
                         self.in_flight.begin(self.host, &self.lease, effect);
                     }
                 }
-                Step::Wait { wake_at } => {
-                    if let Some(driven) = self.wait(wake_at).await? {
-                        return Ok(driven);
-                    }
-                }
+                Step::Wait { wake_at } => match self.wait(wake_at).await? {
+                    Waited::GoOn => {}
+                    Waited::Pause => return self.pause().await,
+                    Waited::Over(driven) => return Ok(driven),
+                },
                 Step::Done { append, finished, .. } => {
                     self.unsaved.extend(append);
                     let saved = self.save(Transition::Finish(finished.clone())).await?;
@@ -165,35 +173,60 @@ impl Run<'_> {
         }
     }
 
-    /// Waits until something happens; gives an end when the run is parked or lost.
-    async fn wait(&mut self, wake_at: Option<Timestamp>) -> Result<Option<Driven>, Failure> {
+    /// Waits until something happens.
+    async fn wait(&mut self, wake_at: Option<Timestamp>) -> Result<Waited, Failure> {
         if self.in_flight.is_empty() && self.may_park(wake_at) {
             if self.read_inbox(self.engine.inbox_seen()).await? > 0 {
-                return Ok(None);
+                return Ok(Waited::GoOn);
             }
-            let parked = Transition::Park { wake_at, inbox_seen: self.engine.inbox_seen() };
-            return Ok(Some(if self.save(parked).await? { Driven::Parked } else { Driven::LeaseLost }));
+            return Ok(Waited::Over(self.park(wake_at).await?));
         }
         // What only pure effects follow can wait for their results; anything else may take its time.
         if !self.in_flight.is_only_pure() && !self.save(Transition::Continue).await? {
-            return Ok(Some(Driven::LeaseLost));
+            return Ok(Waited::Over(Driven::LeaseLost));
         }
         let (tenant, run, seen) = (&self.lease.tenant, &self.lease.run, self.engine.inbox_seen());
         let changed = self.host.stores.runs.changed(tenant, run, seen);
-        let timer: BoxFuture<'static, ()> = match wake_at {
-            Some(at) => self.host.clock.sleep_until(at),
-            None => Box::pin(std::future::pending()),
-        };
+        let timer = self.timer(wake_at);
         match next(&mut self.in_flight, timer, changed).await {
             Happened::Effect(fact) => self.engine.apply(fact, self.host.clock.now()),
             Happened::Timer => self.engine.apply(Fact::Tick, self.host.clock.now()),
             Happened::Inbox => {
-                if self.read_inbox(seen).await? == 0 && has_ended(self.host, &self.lease).await? {
-                    return Ok(Some(Driven::LeaseLost));
+                if self.read_inbox(seen).await? == 0 {
+                    return self.why_woken().await;
                 }
             }
         }
-        Ok(None)
+        Ok(Waited::GoOn)
+    }
+
+    /// Gives the lease back until `wake_at`, or until something is in the inbox.
+    async fn park(&mut self, wake_at: Option<Timestamp>) -> Result<Driven, Failure> {
+        let parked = Transition::Park { wake_at, inbox_seen: self.engine.inbox_seen() };
+        Ok(if self.save(parked).await? { Driven::Parked } else { Driven::LeaseLost })
+    }
+
+    /// What a change means that is not a message: the run's end, which only another worker can have brought about, or
+    /// a request to pause.
+    async fn why_woken(&mut self) -> Result<Waited, Failure> {
+        let record = self.host.stores.runs.get(&self.lease.tenant, &self.lease.run).await?;
+        let vanished = || {
+            let message = format!("the run {} has vanished from the store", self.lease.run);
+            Failure::new(codes::NOT_FOUND, message)
+        };
+        let record = record.ok_or_else(vanished)?;
+        Ok(match (record.state.is_terminal(), record.pausing) {
+            (true, _) => Waited::Over(Driven::LeaseLost),
+            (false, true) => Waited::Pause,
+            (false, false) => Waited::GoOn,
+        })
+    }
+
+    fn timer(&self, wake_at: Option<Timestamp>) -> BoxFuture<'static, ()> {
+        match wake_at {
+            Some(at) => self.host.clock.sleep_until(at),
+            None => Box::pin(std::future::pending()),
+        }
     }
 
     fn may_park(&self, wake_at: Option<Timestamp>) -> bool {
@@ -215,19 +248,20 @@ impl Run<'_> {
     }
 }
 
-/// Whether the store says that the run has ended, which only another worker can have done.
-async fn has_ended(host: &Host, lease: &Lease) -> Result<bool, Failure> {
-    let record = host.stores.runs.get(&lease.tenant, &lease.run).await?;
-    let vanished = || Failure::new(codes::NOT_FOUND, format!("the run {} has vanished from the store", lease.run));
-    Ok(record.ok_or_else(vanished)?.state.is_terminal())
-}
-
 fn is_pure(effect: &HostEffect) -> bool {
     match effect {
         HostEffect::Call(call) => call.crash == CrashClass::Pure,
         HostEffect::Abort { .. } => true,
         HostEffect::Child(_) => false,
     }
+}
+
+/// What a wait came to.
+enum Waited {
+    GoOn,
+    /// Somebody asked the run to pause.
+    Pause,
+    Over(Driven),
 }
 
 enum Happened {

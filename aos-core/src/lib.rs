@@ -89,6 +89,7 @@ pub mod llm;
 pub mod memory;
 pub mod money;
 pub mod payload;
+pub mod queue;
 pub mod random;
 pub mod registry;
 pub mod replay;

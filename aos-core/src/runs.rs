@@ -8,9 +8,10 @@ use crate::BoxFuture;
 use crate::canonical::Hash;
 use crate::error::{Failure, codes};
 use crate::event::{Fork, RunStatus};
-use crate::id::{RunId, TenantId, WorkerId};
+use crate::id::{RunId, TenantId, WorkerId, WorkflowId};
 use crate::money::Money;
 use crate::payload::Payload;
+use crate::queue::{ConcurrencyLimit, Priority};
 use crate::random::Seed;
 use crate::time::Timestamp;
 use crate::workflow::WorkflowVersion;
@@ -25,6 +26,8 @@ pub enum RunState {
     Running,
     /// It waits for a timer or its inbox; nobody holds it.
     Parked,
+    /// It was asked to pause; nobody holds it until it is resumed.
+    Paused,
     /// It gave an output.
     Succeeded,
     /// It failed.
@@ -37,8 +40,16 @@ pub enum RunState {
 
 impl RunState {
     /// Every state, in the order of a run's life.
-    pub const ALL: [Self; 7] =
-        [Self::Queued, Self::Running, Self::Parked, Self::Succeeded, Self::Failed, Self::Cancelled, Self::Dead];
+    pub const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Running,
+        Self::Parked,
+        Self::Paused,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Dead,
+    ];
 
     /// The state as wire text.
     pub const fn as_str(self) -> &'static str {
@@ -46,6 +57,7 @@ impl RunState {
             Self::Queued => "queued",
             Self::Running => "running",
             Self::Parked => "parked",
+            Self::Paused => "paused",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
@@ -99,11 +111,15 @@ pub struct NewRun {
     pub idempotency_key: Option<String>,
     /// The request that created it, for tracing.
     pub request_id: Option<String>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// It is not claimed before this time of the store's clock.
+    pub start_at: Option<Timestamp>,
 }
 
 impl NewRun {
     /// What must be equal for two creations under one idempotency key to be the same request. A child's budget is
-    /// what its parent happened to have left, and doesn't count.
+    /// what its parent happened to have left, and doesn't count; nor does when, or how soon, the run is to start.
     pub fn fingerprint(&self) -> Hash {
         Hash::of(format!(
             "{}\n{}\n{}\n{}\n{}",
@@ -146,6 +162,10 @@ pub struct RunRecord {
     pub content_hash: Option<Hash>,
     /// How many workers in a row have died with it without getting any further.
     pub rescues: u32,
+    /// Whether it was asked to pause and its worker has not let go of it yet.
+    pub pausing: bool,
+    /// The number of the last item in its inbox; 0 when there is none.
+    pub inbox_last: u64,
 }
 
 impl RunRecord {
@@ -216,7 +236,7 @@ pub struct RunFilter {
     /// Only in one of these states; empty means all.
     pub states: Vec<RunState>,
     /// Only of the workflow with this id.
-    pub workflow: Option<crate::id::WorkflowId>,
+    pub workflow: Option<WorkflowId>,
     /// Only children of this run.
     pub parent: Option<RunId>,
     /// Continue after this cursor of an earlier page.
@@ -318,6 +338,13 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// For stores: the run has ended, and so it `cannot` do something ("takes no more messages").
+    pub fn ended(run: &RunId, state: RunState, cannot: &str) -> Self {
+        Self::Conflict(format!("run {run} has ended ({}): it {cannot}", state.as_str()))
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
@@ -344,15 +371,22 @@ impl From<StoreError> for Failure {
 /// - `create` is durable when it resolves with `Ok`; the same tenant and idempotency key, or the same run id, gives
 ///   [`Created::Existing`] when the [fingerprint](NewRun::fingerprint) is equal and
 ///   [`StoreError::IdempotencyMismatch`] when it is not.
-/// - A run is claimable when it is queued; parked with its wake time come, or with an unseen inbox item; or running
-///   with its lease's deadline passed. Every claim raises the epoch; at most one lease is current at any time; a
+/// - A run is claimable when it is queued and its time to start has come; parked with its wake time come, or with an
+///   unseen inbox item; or running with its lease's deadline passed. Every claim raises the epoch; at most one lease is current at any time; a
 ///   claim of an expired lease counts as a rescue, and rescues count from 0 again when the journal has grown since
 ///   the claim before: a run that gets further, however slowly, is not what kills its workers.
+/// - Of the claimable runs, those with the higher priority are claimed first, and of these the oldest.
+/// - Of a workflow with a [`ConcurrencyLimit`] no more runs are held at the same time, however many claim: a lease that
+///   has run out doesn't count as held. `create` with a claim gives no lease for such a workflow, and none before the
+///   run's time: its runs are for `claim`.
+/// - A run asked to `pause` becomes [`Paused`](RunState::Paused) at once, or when its worker parks or releases it;
+///   until then its record says `pausing`, also to whoever rescues it. `resume` makes it claimable again.
 /// - Lease deadlines come from the store's clock only.
+/// - A request to stop makes a queued or paused run claimable at once.
 /// - Inbox numbers of a run rise from 1 without gaps; an item is durable when `send` resolves. A message to a run
 ///   in a terminal state is [`StoreError::Conflict`].
-/// - `changed` resolves once the run's inbox has an item after `after`, or the run is terminal; also for changes
-///   made by other processes. It may resolve without cause.
+/// - `changed` resolves once the run's inbox has an item after `after`, the run is terminal, or it is asked to pause;
+///   also for changes made by other processes. It may resolve without cause.
 /// - Nothing of one tenant is visible to, or changed by, a call for another.
 pub trait RunStore: Send + Sync {
     /// Accepts a run. With `claim`, the new run is leased to that worker at once.
@@ -367,7 +401,7 @@ pub trait RunStore: Send + Sync {
     /// [`StoreError::NotFound`] when the cursor is none of this store's.
     fn list(&self, filter: RunFilter) -> BoxFuture<'_, Result<RunPage, StoreError>>;
 
-    /// Leases up to `max` claimable runs of any tenant, oldest first.
+    /// Leases up to `max` claimable runs of any tenant, the most urgent first.
     fn claim<'a>(
         &'a self,
         worker: &'a WorkerId,
@@ -403,8 +437,32 @@ pub trait RunStore: Send + Sync {
         after: u64,
     ) -> BoxFuture<'a, Result<Vec<InboxItem>, StoreError>>;
 
-    /// Resolves once there may be something after number `after` in the inbox, or the run has ended; at once when
-    /// the tenant has no such run.
+    /// Asks a run to pause; gives the run as it is then: paused, or running and [`pausing`](RunRecord::pausing).
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the tenant has no such run, [`StoreError::Conflict`] when it has ended.
+    fn pause<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>>;
+
+    /// Lets a paused run go on, and takes a request to pause back; gives the run as it is then.
+    ///
+    /// # Errors
+    /// As for [`RunStore::pause`].
+    fn resume<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>>;
+
+    /// Sets how many runs of a workflow may be held at the same time; `None` lifts the limit. Runs that are held
+    /// already go on.
+    fn limit<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        workflow: &'a WorkflowId,
+        max: Option<u32>,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The limits that are set, by workflow.
+    fn limits<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Vec<ConcurrencyLimit>, StoreError>>;
+
+    /// Resolves once there may be something after number `after` in the inbox, or the run has ended or is asked to
+    /// pause; at once when the tenant has no such run.
     fn changed(&self, tenant: &TenantId, run: &RunId, after: u64) -> BoxFuture<'static, ()>;
 
     /// How many runs wait, run and so on, over all tenants.

@@ -13,6 +13,7 @@ use aos_core::flow::{Ctx, Flows};
 use aos_core::id::{RunId, TenantId, WorkerId};
 use aos_core::journal::JournalStore;
 use aos_core::memory::{MemoryStore, VirtualClock};
+use aos_core::queue::Priority;
 use aos_core::random::Seed;
 use aos_core::registry::Registry;
 use aos_core::replay::replay;
@@ -191,6 +192,8 @@ fn a_parked_run_is_taken_up_when_its_time_comes_or_a_message_does() {
                 forked_from: None,
                 idempotency_key: None,
                 request_id: None,
+                priority: Priority::default(),
+                start_at: None,
             };
             store_by_hand.create(new, None).await.unwrap();
         }
@@ -230,6 +233,8 @@ fn a_run_that_is_driven_again_under_its_first_lease_goes_on_from_its_journal() {
         forked_from: None,
         idempotency_key: None,
         request_id: None,
+        priority: Priority::default(),
+        start_at: None,
     };
     let lease = Some((host.worker.clone(), host.lease));
     let Created::New(record, Some(lease)) = pollster::block_on(store.create(new, lease)).unwrap() else {

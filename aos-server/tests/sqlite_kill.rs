@@ -15,6 +15,7 @@ use aos_core::canonical::Hash;
 use aos_core::id::{RunId, TenantId, WorkerId};
 use aos_core::journal::{Append, Line, Transition};
 use aos_core::payload::Payload;
+use aos_core::queue::Priority;
 use aos_core::random::{Rng, Seed};
 use aos_core::runs::{Created, NewRun};
 use aos_server::backend::sqlite::SqliteStores;
@@ -92,6 +93,8 @@ async fn append_to(stores: SqliteStores, id: String) {
         forked_from: None,
         idempotency_key: None,
         request_id: None,
+        priority: Priority::default(),
+        start_at: None,
     };
     let claim = Some((WorkerId::new("w").unwrap(), Duration::from_secs(60)));
     let Created::New(_, Some(lease)) = stores.runs().create(new, claim).await.unwrap() else { panic!("{id} exists") };

@@ -13,6 +13,7 @@ use aos_core::id::{RunId, TenantId, WorkerId};
 use aos_core::journal::{Append, Line, Transition};
 use aos_core::money::Money;
 use aos_core::payload::Payload;
+use aos_core::queue::Priority;
 use aos_core::random::Seed;
 use aos_core::runs::{Created, NewRun};
 use aos_server::backend::sqlite::SqliteStores;
@@ -99,6 +100,8 @@ async fn run(stores: &SqliteStores, id: &str, took: &mut Vec<Duration>) {
         forked_from: None,
         idempotency_key: None,
         request_id: None,
+        priority: Priority::default(),
+        start_at: None,
     };
     let claim = Some((WorkerId::new("w").unwrap(), Duration::from_secs(30)));
     let Created::New(_, Some(lease)) = stores.runs().create(new, claim).await.unwrap() else { panic!("{id} exists") };

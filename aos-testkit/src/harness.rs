@@ -50,6 +50,7 @@ use aos_core::id::{RunId, TenantId, WorkerId};
 use aos_core::memory::{MemoryStore, VirtualClock};
 use aos_core::money::Money;
 use aos_core::payload::Payload;
+use aos_core::queue::Priority;
 use aos_core::random::{Rng, Seed};
 use aos_core::runs::{Created, Message, NewRun};
 use aos_core::skill::SkillSource;
@@ -305,6 +306,8 @@ impl Harness {
             forked_from: None,
             idempotency_key: None,
             request_id: None,
+            priority: Priority::default(),
+            start_at: None,
         };
         match stores.runs.create(new, None).await? {
             Created::New(..) => Ok(()),

@@ -2,52 +2,93 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::future::{AbortHandle, Abortable, poll_fn};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::BoxFuture;
-use crate::driver::{Host, child};
+use crate::driver::Host;
+use crate::driver::child::{self, Parent};
 use crate::error::{Failure, codes};
 use crate::event::{CallEffect, Fact, HostEffect};
 use crate::id::EffectId;
+use crate::queue::Priority;
 use crate::runs::Lease;
 use crate::skill::{CrashClass, SkillCall, SkillResult, missing};
 
 /// The effects of one run that the host carries out now.
-#[derive(Default)]
 pub(super) struct InFlight<'a> {
+    /// The run's own, which its children inherit.
+    priority: Priority,
     futures: FuturesUnordered<Abortable<BoxFuture<'a, Fact>>>,
-    handles: HashMap<EffectId, (AbortHandle, bool)>,
+    handles: HashMap<EffectId, Handle>,
+}
+
+/// How to give an effect up, and when that does no harm.
+struct Handle {
+    abort: AbortHandle,
+    pure: bool,
+    /// Set once nothing is left to do for the effect but to wait for somebody else.
+    waiting: Arc<AtomicBool>,
 }
 
 impl<'a> InFlight<'a> {
+    pub(super) fn new(priority: Priority) -> Self {
+        Self { priority, futures: FuturesUnordered::new(), handles: HashMap::new() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.handles.is_empty()
     }
 
     pub(super) fn is_only_pure(&self) -> bool {
-        !self.handles.is_empty() && self.handles.values().all(|(_, pure)| *pure)
+        !self.handles.is_empty() && self.handles.values().all(|handle| handle.pure)
     }
 
     pub(super) fn begin(&mut self, host: &'a Host, lease: &Lease, effect: HostEffect) {
         let lease = lease.clone();
+        let waiting = Arc::<AtomicBool>::default();
         let (name, pure, future): (_, _, BoxFuture<'a, Fact>) = match effect {
             HostEffect::Call(call) => {
                 (call.effect.clone(), call.crash == CrashClass::Pure, Box::pin(execute(host, lease, call)))
             }
-            HostEffect::Child(child) => (child.effect.clone(), false, Box::pin(child::execute(host, lease, child))),
+            HostEffect::Child(child) => {
+                let name = child.effect.clone();
+                let parent = Parent { lease, priority: self.priority, waiting: Arc::clone(&waiting) };
+                (name, false, Box::pin(child::execute(host, parent, child)))
+            }
             HostEffect::Abort { effect } => {
-                if let Some((handle, _)) = self.handles.remove(&effect) {
-                    handle.abort();
+                if let Some(handle) = self.handles.remove(&effect) {
+                    handle.abort.abort();
                 }
                 return;
             }
         };
-        let (handle, registration) = AbortHandle::new_pair();
+        let (abort, registration) = AbortHandle::new_pair();
         self.futures.push(Abortable::new(future, registration));
-        self.handles.insert(name, (handle, pure));
+        self.handles.insert(name, Handle { abort, pure, waiting });
+    }
+
+    /// Gives up what can be computed anew at any time.
+    pub(super) fn abandon_pure(&mut self) {
+        self.handles.retain(|_, handle| {
+            if handle.pure {
+                handle.abort.abort();
+            }
+            !handle.pure
+        });
+    }
+
+    /// Gives everything up if all of it only waits for somebody else; whether nothing is in flight now.
+    pub(super) fn abandon_waiting(&mut self) -> bool {
+        let idle = self.handles.values().all(|handle| handle.waiting.load(Ordering::Relaxed));
+        if idle {
+            self.handles.drain().for_each(|(_, handle)| handle.abort.abort());
+        }
+        idle
     }
 
     /// The next effect that ends; pending while none does.

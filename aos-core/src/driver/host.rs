@@ -14,6 +14,7 @@ use crate::flow::Flows;
 use crate::id::{RunId, WorkerId};
 use crate::journal::{JournalStore, Line, blob_refs};
 use crate::payload::Payload;
+use crate::queue::Priority;
 use crate::runs::{Claim, Created, Lease, NewRun, RunStore};
 use crate::skill::{SkillResult, SkillSource};
 use crate::time::{Clock, Timestamp};
@@ -196,6 +197,8 @@ impl Host {
             forked_from: options.forked_from,
             idempotency_key: None,
             request_id: None,
+            priority: Priority::default(),
+            start_at: None,
         };
         let busy = || {
             let message = format!("the run {} exists and is not this host's to drive", options.run);

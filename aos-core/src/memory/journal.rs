@@ -52,9 +52,11 @@ impl State {
         match append.transition {
             Transition::Continue => Ok(Vec::new()),
             Transition::Park { wake_at, inbox_seen } => {
-                row.holder = None;
-                row.record.state = RunState::Parked;
-                let claimable_at = if row.unseen(inbox_seen).is_empty() { wake_at } else { Some(now) };
+                let claimable_at = match row.let_go(RunState::Parked) {
+                    RunState::Paused => None,
+                    _ if row.unseen(inbox_seen).is_empty() => wake_at,
+                    _ => Some(now),
+                };
                 self.schedule(number, claimable_at);
                 Ok(Vec::new())
             }
@@ -68,6 +70,7 @@ impl State {
             Transition::Bury(failure) => {
                 row.holder = None;
                 row.record.state = RunState::Dead;
+                row.record.pausing = false;
                 row.record.finished_at = Some(now);
                 row.record.failure = Some(failure);
                 let woken = row.take_waiters();
@@ -80,6 +83,7 @@ impl State {
 
 fn finish(record: &mut crate::runs::RunRecord, finished: RunFinished, now: Timestamp) {
     record.state = finished.status.into();
+    record.pausing = false;
     record.finished_at = Some(now);
     record.output = finished.output;
     record.failure = finished.failure;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::state::State;
+use super::state::{Row, State};
 use super::{Inner, MemoryStore, lock};
 use crate::BoxFuture;
-use crate::id::{RunId, TenantId, WorkerId};
+use crate::id::{RunId, TenantId, WorkerId, WorkflowId};
+use crate::queue::ConcurrencyLimit;
 use crate::runs::{
     Claim, Created, InboxItem, Lease, Message, NewRun, QueueStats, RunFilter, RunPage, RunRecord, RunState, RunStore,
     StoreError,
@@ -56,10 +57,9 @@ impl RunStore for MemoryStore {
         Box::pin(async move {
             let mut state = self.inner.state();
             if let Ok((number, row)) = state.held(lease) {
-                row.holder = None;
-                row.record.state = RunState::Queued;
+                let paused = row.let_go(RunState::Queued) == RunState::Paused;
                 let now = state.now;
-                state.schedule(number, Some(now));
+                state.schedule(number, Some(now).filter(|_| !paused));
             }
             Ok(())
         })
@@ -92,6 +92,42 @@ impl RunStore for MemoryStore {
         })
     }
 
+    fn pause<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
+        Box::pin(async move {
+            let (record, woken) = self.inner.state().pause(tenant, run)?;
+            woken.into_iter().for_each(Waker::wake);
+            Ok(record)
+        })
+    }
+
+    fn resume<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
+        Box::pin(async move { self.inner.state().resume(tenant, run) })
+    }
+
+    fn limit<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        workflow: &'a WorkflowId,
+        max: Option<u32>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let (mut state, key) = (self.inner.state(), (tenant.clone(), workflow.clone()));
+            match max {
+                Some(max) => state.limits.insert(key, max),
+                None => state.limits.remove(&key),
+            };
+            Ok(())
+        })
+    }
+
+    fn limits<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Vec<ConcurrencyLimit>, StoreError>> {
+        Box::pin(async move {
+            let state = self.inner.state();
+            let mine = state.limits.iter().filter(|((owner, _), _)| owner == tenant);
+            Ok(mine.map(|((_, workflow), max)| ConcurrencyLimit { workflow: workflow.clone(), max: *max }).collect())
+        })
+    }
+
     fn changed(&self, tenant: &TenantId, run: &RunId, after: u64) -> BoxFuture<'static, ()> {
         Box::pin(Changed {
             inner: Arc::clone(&self.inner),
@@ -109,7 +145,8 @@ impl RunStore for MemoryStore {
             let by_state = shown
                 .map(|wanted| (wanted, state.rows.values().filter(|row| row.record.state == wanted).count() as u64))
                 .collect();
-            let oldest = state.queue.first().map(|(at, _)| *at).filter(|at| *at <= state.now);
+            let firsts = state.queues.values().filter_map(|queue| queue.first().map(|(at, _)| *at));
+            let oldest = firsts.min().filter(|at| *at <= state.now);
             Ok(QueueStats { by_state, oldest })
         })
     }
@@ -121,16 +158,31 @@ impl State {
             return existing;
         }
         let number = self.insert(new);
-        let lease = claim.and_then(|(worker, duration)| self.lease(number, &worker, duration));
+        let lease = claim.and_then(|(worker, duration)| {
+            let new = &self.rows.get(&number)?.record.new;
+            let may_start = new.start_at.is_none_or(|at| at <= self.now) && !self.is_limited(new);
+            may_start.then(|| self.lease(number, &worker, duration))?
+        });
         let row = self.rows.get(&number).ok_or_else(|| StoreError::Conflict("the new run is gone".into()))?;
         Ok(Created::New(row.record.clone(), lease))
     }
 
     fn claim(&mut self, worker: &WorkerId, max: usize, lease: Duration) -> Vec<Claim> {
-        let ready = self.queue.iter().take_while(|(at, _)| *at <= self.now).take(max);
-        let ready: Vec<u64> = ready.map(|(_, number)| *number).collect();
-        let mut claims = Vec::with_capacity(ready.len());
+        let now = self.now;
+        let ready = self.queues.values().flat_map(|queue| queue.iter().take_while(|(at, _)| *at <= now));
+        let limited = |number: &u64| self.rows.get(number).is_some_and(|row| self.room_for(&row.record.new) == 0);
+        // Without limits no more is looked at than is wanted.
+        let wanted = if self.limits.is_empty() { max } else { usize::MAX };
+        let ready: Vec<u64> = ready.map(|(_, number)| *number).filter(|number| !limited(number)).take(wanted).collect();
+        let mut claims = Vec::new();
         for number in ready {
+            if claims.len() == max {
+                break;
+            }
+            // The claims before this one may have used the room up.
+            if self.rows.get(&number).is_some_and(|row| self.room_for(&row.record.new) == 0) {
+                continue;
+            }
             let Some(lease) = self.lease(number, worker, lease) else { continue };
             let Some(row) = self.rows.get(&number) else { continue };
             claims.push(Claim { lease, record: row.record.clone() });
@@ -145,21 +197,60 @@ impl State {
     }
 
     fn send(&mut self, tenant: &TenantId, run: &RunId, message: Message) -> Result<(u64, Vec<Waker>), StoreError> {
+        let (number, row) = self.open(tenant, run, "takes no more messages")?;
+        let is_cancel = matches!(message, Message::Cancel { .. });
+        row.inbox.push(message);
+        let seq = row.inbox.len() as u64;
+        row.record.inbox_last = seq;
+        // A paused run would never see a request to stop.
+        row.record.pausing &= !is_cancel;
+        let wakes = match row.record.state {
+            RunState::Parked => true,
+            RunState::Queued | RunState::Paused => is_cancel,
+            _ => false,
+        };
+        if row.record.state == RunState::Paused && is_cancel {
+            row.record.state = RunState::Queued;
+        }
+        let woken = row.take_waiters();
+        if wakes {
+            self.hasten(number);
+        }
+        Ok((seq, woken))
+    }
+
+    fn pause(&mut self, tenant: &TenantId, run: &RunId) -> Result<(RunRecord, Vec<Waker>), StoreError> {
+        let (number, row) = self.open(tenant, run, "can't be paused")?;
+        if row.record.state == RunState::Running {
+            row.record.pausing = true;
+            return Ok((row.record.clone(), row.take_waiters()));
+        }
+        row.record.state = RunState::Paused;
+        let record = row.record.clone();
+        self.schedule(number, None);
+        Ok((record, Vec::new()))
+    }
+
+    fn resume(&mut self, tenant: &TenantId, run: &RunId) -> Result<RunRecord, StoreError> {
+        let (number, row) = self.open(tenant, run, "can't be resumed")?;
+        row.record.pausing = false;
+        if row.record.state != RunState::Paused {
+            return Ok(row.record.clone());
+        }
+        row.record.state = RunState::Queued;
+        let (record, now) = (row.record.clone(), self.now);
+        self.schedule(number, Some(record.new.start_at.map_or(now, |at| at.max(now))));
+        Ok(record)
+    }
+
+    /// A run that has not ended.
+    fn open(&mut self, tenant: &TenantId, run: &RunId, cannot: &str) -> Result<(u64, &mut Row), StoreError> {
         let number = self.find(tenant, run).map(|(number, _)| number).ok_or_else(|| no_run(run))?;
         let row = self.rows.get_mut(&number).ok_or_else(|| no_run(run))?;
         if row.record.state.is_terminal() {
-            return Err(StoreError::Conflict(format!(
-                "run {run} has ended ({}): it takes no more messages",
-                row.record.state.as_str()
-            )));
+            return Err(StoreError::ended(run, row.record.state, cannot));
         }
-        row.inbox.push(message);
-        let (seq, woken, parked) = (row.inbox.len() as u64, row.take_waiters(), row.record.state == RunState::Parked);
-        if parked {
-            let now = self.now;
-            self.schedule(number, Some(now));
-        }
-        Ok((seq, woken))
+        Ok((number, row))
     }
 
     fn list(&self, filter: &RunFilter) -> Result<RunPage, StoreError> {
@@ -203,9 +294,9 @@ impl Future for Changed {
             state.stop_waiting(&this.tenant, &this.run, waiter);
         }
         // A run that isn't there will not change: the caller's next look tells it so.
-        let waits = state
-            .find(&this.tenant, &this.run)
-            .is_some_and(|(_, row)| !row.record.state.is_terminal() && row.unseen(this.after).is_empty());
+        let waits = state.find(&this.tenant, &this.run).is_some_and(|(_, row)| {
+            !row.record.state.is_terminal() && !row.record.pausing && row.unseen(this.after).is_empty()
+        });
         if !waits {
             return Poll::Ready(());
         }

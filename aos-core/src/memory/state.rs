@@ -1,11 +1,13 @@
 //! What the memory store keeps: the runs, and the indexes by which they are found.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 
-use crate::id::{RunId, TenantId, WorkerId};
+use crate::id::{RunId, TenantId, WorkerId, WorkflowId};
 use crate::journal::Line;
 use crate::money::Money;
+use crate::queue::Priority;
 use crate::runs::{Created, Lease, Message, NewRun, RunRecord, RunState, StoreError};
 use crate::time::Timestamp;
 
@@ -18,8 +20,9 @@ pub(super) struct State {
     next_row: u64,
     by_id: BTreeMap<(TenantId, RunId), u64>,
     by_key: BTreeMap<(TenantId, String), u64>,
-    /// Rows by the time at which they are claimable; the same as their `claimable_at`.
-    pub(super) queue: BTreeSet<(Timestamp, u64)>,
+    /// Rows of each priority by the time at which they are claimable; the same as their `claimable_at`.
+    pub(super) queues: BTreeMap<Reverse<Priority>, BTreeSet<(Timestamp, u64)>>,
+    pub(super) limits: BTreeMap<(TenantId, WorkflowId), u32>,
     next_waiter: u64,
 }
 
@@ -74,6 +77,7 @@ impl State {
         if let Some(key) = &new.idempotency_key {
             self.by_key.insert((new.tenant.clone(), key.clone()), number);
         }
+        let start = new.start_at.map_or(self.now, |at| at.max(self.now));
         let record = RunRecord {
             new,
             state: RunState::Queued,
@@ -84,6 +88,8 @@ impl State {
             cost: Money::ZERO,
             content_hash: None,
             rescues: 0,
+            pausing: false,
+            inbox_last: 0,
         };
         let row = Row {
             record,
@@ -96,17 +102,40 @@ impl State {
             waiters: BTreeMap::new(),
         };
         self.rows.insert(number, row);
-        self.schedule(number, Some(self.now));
+        self.schedule(number, Some(start));
         number
     }
 
     /// Says when a row can be claimed.
     pub(super) fn schedule(&mut self, number: u64, at: Option<Timestamp>) {
         let Some(row) = self.rows.get_mut(&number) else { return };
+        let queue = self.queues.entry(Reverse(row.record.new.priority)).or_default();
         if let Some(before) = std::mem::replace(&mut row.claimable_at, at) {
-            self.queue.remove(&(before, number));
+            queue.remove(&(before, number));
         }
-        self.queue.extend(at.map(|at| (at, number)));
+        queue.extend(at.map(|at| (at, number)));
+    }
+
+    /// Makes a row claimable now, if it is not by then anyway.
+    pub(super) fn hasten(&mut self, number: u64) {
+        let at = self.rows.get(&number).and_then(|row| row.claimable_at).map_or(self.now, |at| at.min(self.now));
+        self.schedule(number, Some(at));
+    }
+
+    /// Whether runs of this one's workflow are for claims only.
+    pub(super) fn is_limited(&self, new: &NewRun) -> bool {
+        self.limits.contains_key(&workflow(new))
+    }
+
+    /// How many more runs of this one's workflow may be held.
+    pub(super) fn room_for(&self, new: &NewRun) -> u32 {
+        let Some(max) = self.limits.get(&workflow(new)) else { return u32::MAX };
+        let is_held = |row: &&Row| {
+            row.record.state == RunState::Running
+                && row.claimable_at.is_some_and(|deadline| deadline > self.now)
+                && workflow(&row.record.new) == workflow(new)
+        };
+        max.saturating_sub(u32::try_from(self.rows.values().filter(is_held).count()).unwrap_or(u32::MAX))
     }
 
     /// Calls `waker` at the row's next change; gives the number by which to take that back.
@@ -123,6 +152,10 @@ impl State {
             self.rows.get_mut(number).map(|row| row.waiters.remove(&waiter));
         }
     }
+}
+
+fn workflow(new: &NewRun) -> (TenantId, WorkflowId) {
+    (new.tenant.clone(), new.workflow.id.clone())
 }
 
 impl Row {
@@ -144,6 +177,14 @@ impl Row {
             worker: worker.clone(),
             epoch: self.epoch,
         }
+    }
+
+    /// Takes the row from its worker; paused when somebody asked for that, else as `state` says.
+    pub(super) fn let_go(&mut self, state: RunState) -> RunState {
+        self.holder = None;
+        let paused = std::mem::take(&mut self.record.pausing);
+        self.record.state = if paused { RunState::Paused } else { state };
+        self.record.state
     }
 
     /// The inbox items after number `after`.

@@ -12,6 +12,7 @@ use aos_core::id::{RunId, TenantId, WorkerId};
 use aos_core::journal::decode;
 use aos_core::memory::MemoryStore;
 use aos_core::money::Money;
+use aos_core::queue::Priority;
 use aos_core::random::Seed;
 use aos_core::replay::golden::GoldenFile;
 use aos_core::runs::{Claim, Created, Lease, Message, NewRun};
@@ -101,6 +102,8 @@ pub async fn run(host: &Host, job: Job, interrupted: impl Future<Output = ()>) -
         forked_from: None,
         idempotency_key: None,
         request_id: None,
+        priority: Priority::default(),
+        start_at: None,
     };
     let runs = &host.stores.runs;
     let created = runs.create(new, Some((host.worker.clone(), host.lease))).await.map_err(Failure::from)?;

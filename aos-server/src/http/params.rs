@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aos_core::id::RunId;
+use aos_core::time::Timestamp;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
@@ -78,7 +79,8 @@ pub fn wait(query: Option<&str>, headers: &HeaderMap) -> ApiResult<Option<Durati
     }
 }
 
-fn duration(text: &str) -> Option<Duration> {
+/// A whole number with a unit: `250ms`, `30s`, `5m`, `2h`, `7d`.
+pub fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;
@@ -86,9 +88,17 @@ fn duration(text: &str) -> Option<Duration> {
         "ms" => 1,
         "s" => 1_000,
         "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return None,
     };
     Some(Duration::from_millis(number.saturating_mul(ms)))
+}
+
+/// A time of RFC 3339, from 1970 on.
+pub fn timestamp(text: &str) -> Option<Timestamp> {
+    let at = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+    u64::try_from(at.timestamp_millis()).ok().map(Timestamp::from_millis)
 }
 
 fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {

@@ -62,6 +62,14 @@ pub struct RunView {
     /// How many workers in a row have died with it without getting any further.
     #[serde(skip_serializing_if = "is_zero")]
     pub rescues: u32,
+    /// How urgent it is, from 0 to 9.
+    pub priority: u8,
+    /// It does not start before this time, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<String>,
+    /// It was asked to pause, and its worker has not let go of it yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pausing: bool,
     /// Where to go from here.
     pub links: RunLinks,
 }
@@ -116,6 +124,8 @@ pub enum StateName {
     Running,
     /// It waits for a timer, a signal or a child.
     Parked,
+    /// An operator paused it.
+    Paused,
     /// It gave an output.
     Succeeded,
     /// It failed.
@@ -168,6 +178,9 @@ impl From<RunRecord> for RunView {
             forked_from: new.forked_from.map(Into::into),
             request_id: new.request_id,
             rescues: record.rescues,
+            priority: new.priority.get(),
+            start_at: new.start_at.map(|at| at.to_string()),
+            pausing: record.pausing,
             links: RunLinks {
                 journal: format!("{base}/journal"),
                 events: format!("{base}/events"),

@@ -204,7 +204,7 @@ impl Metrics {
         for operation in ["register", "enable", "disable", "import", "rollback", "resolve"] {
             inner.registry_operations.add(0, &[KeyValue::new("operation", operation), KeyValue::new("result", "ok")]);
         }
-        for state in [RunState::Queued, RunState::Running, RunState::Parked, RunState::Dead] {
+        for state in [RunState::Queued, RunState::Running, RunState::Parked, RunState::Paused, RunState::Dead] {
             self.queue_depth(state, 0);
         }
         for kind in ["skill", "workflow"] {

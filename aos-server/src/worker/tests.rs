@@ -11,6 +11,7 @@ use aos_core::journal::{Append, Transition};
 use aos_core::memory::MemoryStore;
 use aos_core::money::Money;
 use aos_core::payload::Payload;
+use aos_core::queue::Priority;
 use aos_core::random::Seed;
 use aos_core::runs::{Created, NewRun, RunRecord, RunState};
 use tokio::task::JoinHandle;
@@ -114,6 +115,8 @@ impl Bench {
             forked_from: None,
             idempotency_key: None,
             request_id: None,
+            priority: Priority::default(),
+            start_at: None,
         };
         let slot = self.worker.slot();
         match self.stores.runs.create(new, slot.as_ref().map(Slot::claim)).await.unwrap() {

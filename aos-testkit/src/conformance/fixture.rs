@@ -13,6 +13,7 @@ use aos_core::journal::{Append, JournalStore, Line, Transition};
 use aos_core::limiter::Limiter;
 use aos_core::money::Money;
 use aos_core::payload::Payload;
+use aos_core::queue::Priority;
 use aos_core::random::Seed;
 use aos_core::registry::RegistryStore;
 use aos_core::runs::{Created, Lease, Message, NewRun, RunRecord, RunStore};
@@ -154,6 +155,8 @@ pub(super) fn new_run(id: &str) -> NewRun {
         forked_from: None,
         idempotency_key: None,
         request_id: None,
+        priority: Priority::default(),
+        start_at: None,
     }
 }
 

@@ -287,6 +287,14 @@ macro_rules! conformance_tests {
             lists_filter
             an_unknown_cursor_is_refused
             stats_count
+            the_most_urgent_is_claimed_first
+            a_delayed_run_starts_at_its_time
+            a_limit_holds_runs_back
+            a_limit_counts_live_leases_only
+            racing_claims_keep_a_limit
+            a_paused_run_is_left_alone
+            a_held_run_is_paused_when_it_is_let_go
+            a_paused_run_can_be_cancelled
         }
     };
     (@suite $suite:ident, $backend:expr, $($clause:ident)*) => {

@@ -10,9 +10,10 @@ use aos_core::BoxFuture;
 use aos_core::blob::BlobStore;
 use aos_core::cache::Cache;
 use aos_core::canonical::Hash;
-use aos_core::id::{RunId, TenantId, WorkerId};
+use aos_core::id::{RunId, TenantId, WorkerId, WorkflowId};
 use aos_core::journal::{Append, JournalStore, Line};
 use aos_core::limiter::{LimitRequest, Limiter, Verdict};
+use aos_core::queue::ConcurrencyLimit;
 use aos_core::runs::{
     Claim, Created, InboxItem, Lease, Message, NewRun, QueueStats, RunFilter, RunPage, RunRecord, RunStore, StoreError,
 };
@@ -82,6 +83,31 @@ impl<T: RunStore + ?Sized> RunStore for Faulty<T> {
             move || self.inner.inbox(tenant, run, after),
             unavailable("read an inbox"),
         ))
+    }
+
+    fn pause<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
+        let call = move || self.inner.pause(tenant, run);
+        Box::pin(self.faults.around("runs.pause", call, unavailable("pause a run")))
+    }
+
+    fn resume<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
+        let call = move || self.inner.resume(tenant, run);
+        Box::pin(self.faults.around("runs.resume", call, unavailable("resume a run")))
+    }
+
+    fn limit<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        workflow: &'a WorkflowId,
+        max: Option<u32>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let call = move || self.inner.limit(tenant, workflow, max);
+        Box::pin(self.faults.around("runs.limit", call, unavailable("limit a workflow")))
+    }
+
+    fn limits<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Vec<ConcurrencyLimit>, StoreError>> {
+        let call = move || self.inner.limits(tenant);
+        Box::pin(self.faults.around("runs.limits", call, unavailable("read the limits")))
     }
 
     fn changed(&self, tenant: &TenantId, run: &RunId, after: u64) -> BoxFuture<'static, ()> {

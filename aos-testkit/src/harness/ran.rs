@@ -66,7 +66,7 @@ impl Ran {
             RunState::Succeeded => Some(RunStatus::Succeeded),
             RunState::Failed => Some(RunStatus::Failed),
             RunState::Cancelled => Some(RunStatus::Cancelled),
-            RunState::Queued | RunState::Running | RunState::Parked | RunState::Dead => None,
+            RunState::Queued | RunState::Running | RunState::Parked | RunState::Paused | RunState::Dead => None,
         }
     }
 

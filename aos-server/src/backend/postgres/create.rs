@@ -11,7 +11,7 @@ use sqlx::{PgConnection, Row};
 use super::Stop;
 use super::batch::Batch;
 use super::error::Fault;
-use super::row::{columns, picodollars, record, timestamp};
+use super::row::{columns, millis, picodollars, record, timestamp};
 use super::runs::no_run;
 
 /// A run to accept, and who is to hold it from the start.
@@ -35,20 +35,26 @@ const CREATE: &str = "
     WITH wanted AS (
         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::bigint[],
                              $8::bigint[], $9::text[], $10::text[], $11::text[], $12::bytea[], $13::bytea[],
-                             $14::text[], $15::bigint[])
+                             $14::text[], $15::bigint[], $16::smallint[], $17::bigint[])
             AS w(tenant, run, workflow, version, plan, input, seed, budget, parent, fork_run, fork_effect,
-                 idempotency_key, request_id, worker, lease)
-    ), now AS MATERIALIZED (SELECT aos_now() AS at)
+                 idempotency_key, request_id, worker, lease, priority, start_at)
+    ), now AS MATERIALIZED (SELECT aos_now() AS at), placed AS (
+        SELECT wanted.*, limits.workflow IS NOT NULL AS is_limited,
+               -- What has a limit or is not due is for claims.
+               CASE WHEN limits.workflow IS NULL AND coalesce(start_at <= now.at, true) THEN worker END AS holder
+        FROM wanted CROSS JOIN now LEFT JOIN workflow_limit AS limits USING (tenant, workflow)
+    )
     INSERT INTO run (tenant, run, workflow, version, plan, input, seed, budget, parent, fork_run, fork_effect,
-                     idempotency_key, request_id, created_at, worker, state, epoch, ready_at)
+                     idempotency_key, request_id, created_at, worker, state, epoch, ready_at, priority, start_at, lane)
     SELECT tenant, run, workflow, version, plan, input, seed, budget, parent, fork_run, fork_effect,
-           idempotency_key, request_id, now.at, worker,
-           CASE WHEN worker IS NULL THEN 'queued' ELSE 'running' END,
-           CASE WHEN worker IS NULL THEN 0 ELSE 1 END,
-           now.at + coalesce(lease, 0)
-    FROM wanted, now
+           idempotency_key, request_id, now.at, holder,
+           CASE WHEN holder IS NULL THEN 'queued' ELSE 'running' END,
+           CASE WHEN holder IS NULL THEN 0 ELSE 1 END,
+           CASE WHEN holder IS NULL THEN greatest(now.at, start_at) ELSE now.at + lease END,
+           priority, start_at, priority + CASE WHEN is_limited THEN 10 ELSE 0 END
+    FROM placed, now
     ON CONFLICT DO NOTHING
-    RETURNING tenant, run, created_at";
+    RETURNING tenant, run, created_at, worker IS NOT NULL";
 
 impl Batch for Creations {
     type Item = Creation;
@@ -90,19 +96,22 @@ impl Batch for Creations {
             .bind(bytes(|new| new.request_id.as_deref()))
             .bind(items.iter().map(|item| item.claim.as_ref().map(|(w, _)| w.to_string())).collect::<Vec<_>>())
             .bind(items.iter().map(|item| item.claim.as_ref().map(|(_, d)| lease(d))).collect::<Vec<_>>())
+            .bind(items.iter().map(|item| i16::from(item.new.priority.get())).collect::<Vec<_>>())
+            .bind(items.iter().map(|item| item.new.start_at.map(millis)).collect::<Vec<_>>())
             .fetch_all(&mut *connection)
             .await
             .map_err(fault)?;
         let mut inserted = std::collections::HashMap::with_capacity(rows.len());
         for row in rows {
             let key: (String, String) = (row.try_get(0).map_err(fault)?, row.try_get(1).map_err(fault)?);
-            inserted.insert(key, timestamp(row.try_get(2).map_err(fault)?));
+            let (at, is_held): (i64, bool) = (row.try_get(2).map_err(fault)?, row.try_get(3).map_err(fault)?);
+            inserted.insert(key, (timestamp(at), is_held));
         }
         let mut answers = Vec::with_capacity(items.len());
         for item in items {
             let key = (item.new.tenant.to_string(), item.new.run.to_string());
             answers.push(match inserted.get(&key) {
-                Some(created_at) => Ok(item.created(*created_at)),
+                Some((created_at, is_held)) => Ok(item.created(*created_at, *is_held)),
                 None => match existing(connection, item, again).await {
                     Ok(created) => Ok(created),
                     Err(Stop::Rejected(error)) => Err(error),
@@ -128,18 +137,18 @@ async fn existing(connection: &mut PgConnection, item: &Creation, again: bool) -
     let found = record(&row)?;
     // This process' own creation, of which the answer was lost.
     if again && found.new == item.new {
-        let holder: (i64, Option<&str>) = (row.try_get("epoch")?, row.try_get("worker")?);
+        let (epoch, holder): (i64, Option<&str>) = (row.try_get("epoch")?, row.try_get("worker")?);
         let wanted = item.claim.as_ref().map(|(worker, _)| worker.as_str());
-        if holder == (i64::from(wanted.is_some()), wanted) {
-            return Ok(item.created(found.created_at));
+        if epoch == i64::from(holder.is_some()) && (holder.is_none() || holder == wanted) {
+            return Ok(item.created(found.created_at, holder.is_some()));
         }
     }
     Ok(found.same_request(&item.new)?)
 }
 
 impl Creation {
-    fn created(&self, created_at: aos_core::time::Timestamp) -> Created {
-        let lease = self.claim.as_ref().map(|(worker, _)| Lease {
+    fn created(&self, created_at: aos_core::time::Timestamp, is_held: bool) -> Created {
+        let lease = self.claim.as_ref().filter(|_| is_held).map(|(worker, _)| Lease {
             tenant: self.new.tenant.clone(),
             run: self.new.run.clone(),
             worker: worker.clone(),
@@ -155,6 +164,8 @@ impl Creation {
             cost: Money::ZERO,
             content_hash: None,
             rescues: 0,
+            pausing: false,
+            inbox_last: 0,
         };
         Created::New(record, lease)
     }

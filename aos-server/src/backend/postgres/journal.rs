@@ -80,9 +80,11 @@ const APPEND: &str = "
     ), now AS MATERIALIZED (SELECT aos_now() AS at), updated AS (
         UPDATE run SET
             next_index = w.first + w.lines,
-            state = coalesce(w.state, run.state),
+            state = CASE WHEN w.state = 'parked' AND run.pausing THEN 'paused' ELSE coalesce(w.state, run.state) END,
+            pausing = run.pausing AND w.state IS NULL,
             worker = CASE WHEN w.state IS NULL THEN run.worker END,
             ready_at = CASE WHEN w.state IS NULL THEN run.ready_at
+                            WHEN w.state = 'parked' AND run.pausing THEN $19
                             WHEN w.state = 'parked' AND run.inbox_last > w.inbox_seen THEN (SELECT at FROM now)
                             ELSE w.ready_at END,
             finished_at = CASE WHEN w.state <> 'parked' THEN (SELECT at FROM now) ELSE run.finished_at END,
@@ -173,6 +175,7 @@ async fn write_fenced(
         .bind(owners)
         .bind(hashes)
         .bind(bytes)
+        .bind(NEVER)
         .fetch_all(connection)
         .await?;
     Ok(rows.into_iter().map(|n: i32| n as usize).collect())
@@ -199,6 +202,8 @@ async fn why_not(connection: &mut PgConnection, item: &Prepared, again: bool) ->
         && (item.append.lines.is_empty() || text == Some(&item.text));
     let has_moved = match item.end.state {
         None => holds,
+        // Parking a run that is to pause pauses it.
+        Some(RunState::Parked) => worker.is_none() && (state == "parked" || state == "paused"),
         Some(wanted) => worker.is_none() && state == wanted.as_str(),
     };
     Ok(match (again && is_there && has_moved, holds) {

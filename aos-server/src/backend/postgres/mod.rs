@@ -15,6 +15,7 @@ mod error;
 mod held;
 mod journal;
 mod migrate;
+mod queue;
 mod registry;
 mod row;
 mod runs;
@@ -53,6 +54,7 @@ struct Postgres {
     appends: Queue<Appends>,
     creations: Queue<Creations>,
     waiters: Arc<Waiters>,
+    limits: Arc<queue::Limits>,
 }
 
 impl PostgresStores {
@@ -84,6 +86,7 @@ impl PostgresStores {
             place: Arc::clone(place),
             pools,
             waiters,
+            limits: Arc::new(queue::Limits::new()),
         }));
         watch::look_for_changes(&stores.0);
         Ok(stores)

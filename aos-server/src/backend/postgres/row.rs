@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use aos_core::canonical::Hash;
 use aos_core::event::Fork;
 use aos_core::id::RunId;
 use aos_core::money::Money;
 use aos_core::payload::Payload;
+use aos_core::queue::Priority;
 use aos_core::random::Seed;
 use aos_core::runs::{NewRun, RunRecord, RunState, StoreError};
 use aos_core::time::Timestamp;
@@ -22,7 +24,8 @@ macro_rules! columns {
     () => {
         "run.tenant, run.run, run.state, run.workflow, run.version, run.plan, run.input, run.seed, run.budget, \
          run.parent, run.fork_run, run.fork_effect, run.idempotency_key, run.request_id, run.created_at, \
-         run.finished_at, run.cost, run.content_hash, run.output, run.failure, run.rescues"
+         run.finished_at, run.cost, run.content_hash, run.output, run.failure, run.rescues, \
+         run.priority, run.start_at, run.pausing, run.inbox_last"
     };
 }
 pub(super) use columns;
@@ -50,6 +53,8 @@ pub(super) fn record(row: &PgRow) -> Result<RunRecord, Stop> {
         },
         idempotency_key: cells.text("idempotency_key")?,
         request_id: cells.text("request_id")?,
+        priority: cells.priority()?,
+        start_at: cells.get::<Option<i64>>("start_at")?.map(timestamp),
     };
     let state: String = cells.get("state")?;
     let failure: Option<String> = cells.get("failure")?;
@@ -67,6 +72,8 @@ pub(super) fn record(row: &PgRow) -> Result<RunRecord, Stop> {
             .transpose()
             .map_err(|error| cells.damaged("failure", error))?,
         rescues: cells.get::<i32>("rescues")?.unsigned_abs(),
+        pausing: cells.get("pausing")?,
+        inbox_last: cells.get::<i64>("inbox_last")? as u64,
     })
 }
 
@@ -78,6 +85,12 @@ pub(super) fn picodollars(money: Money) -> i64 {
 /// A time as the database keeps it; timestamps stay below 2^53.
 pub(super) fn millis(at: Timestamp) -> i64 {
     at.as_millis() as i64
+}
+
+/// A duration as the database keeps it.
+pub(super) fn millis_of(duration: Duration) -> i64 {
+    // Far below the largest, so that adding it to the time can't overflow.
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX >> 1)
 }
 
 pub(super) fn timestamp(millis: i64) -> Timestamp {
@@ -107,6 +120,12 @@ impl<'a> Cells<'a> {
     fn parse_optional<T: FromStr<Err: fmt::Display>>(&self, column: &str) -> Result<Option<T>, Stop> {
         let text: Option<&str> = self.get(column)?;
         Ok(text.map(str::parse).transpose().map_err(|error: T::Err| self.damaged(column, error))?)
+    }
+
+    fn priority(&self) -> Result<Priority, Stop> {
+        let number: i16 = self.get("priority")?;
+        let priority = u8::try_from(number).ok().and_then(|number| Priority::new(number).ok());
+        Ok(priority.ok_or_else(|| self.damaged("priority", format!("{number} is not from 0 to 9")))?)
     }
 
     /// A text that may hold U+0000.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aos_core::BoxFuture;
-use aos_core::id::{RunId, TenantId, WorkerId};
+use aos_core::id::{RunId, TenantId, WorkerId, WorkflowId};
 use aos_core::payload::Payload;
+use aos_core::queue::ConcurrencyLimit;
 use aos_core::runs::{
     Claim, Created, InboxItem, Lease, Message, NewRun, QueueStats, RunFilter, RunPage, RunRecord, RunState, RunStore,
     StoreError,
@@ -14,8 +15,8 @@ use aos_core::runs::{
 use sqlx::{AssertSqlSafe, PgPool, Row};
 
 use super::create::Creation;
-use super::row::{NEVER, columns, record, timestamp};
-use super::{Postgres, Stop};
+use super::row::{NEVER, columns, millis_of, record, timestamp};
+use super::{Postgres, Stop, queue};
 use crate::backend::watch::Topic;
 
 /// How long to leave the database alone when asking it failed while waiting for a change.
@@ -45,8 +46,8 @@ impl RunStore for Postgres {
         max: usize,
         lease: Duration,
     ) -> BoxFuture<'a, Result<Vec<Claim>, StoreError>> {
-        let worker = worker.clone();
-        Box::pin(self.run("claim runs", async move |pool| claim(&pool, &worker, max, lease).await))
+        let (limits, worker) = (Arc::clone(&self.limits), worker.clone());
+        Box::pin(self.run("claim runs", async move |pool| queue::claim(&pool, &limits, &worker, max, lease).await))
     }
 
     fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> BoxFuture<'a, Result<Vec<Lease>, StoreError>> {
@@ -66,7 +67,7 @@ impl RunStore for Postgres {
                 .bind(leases.iter().map(|lease| lease.run.as_str()).collect::<Vec<_>>())
                 .bind(leases.iter().map(|lease| lease.worker.as_str()).collect::<Vec<_>>())
                 .bind(leases.iter().map(|lease| lease.epoch as i64).collect::<Vec<_>>())
-                .bind(millis(lease))
+                .bind(millis_of(lease))
                 .fetch_all(&pool)
                 .await?;
             let kept: std::collections::HashSet<usize> = kept.into_iter().map(|n| n as usize).collect();
@@ -77,10 +78,12 @@ impl RunStore for Postgres {
     fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), StoreError>> {
         let lease = lease.clone();
         Box::pin(self.run("release a lease", async move |pool| {
-            let sql = "UPDATE run SET ready_at = aos_now(), worker = NULL, state = 'queued'
+            let sql = "UPDATE run SET worker = NULL, pausing = false,
+                           ready_at = CASE WHEN pausing THEN $5 ELSE aos_now() END,
+                           state = CASE WHEN pausing THEN 'paused' ELSE 'queued' END
                        WHERE tenant = $1 AND run = $2 AND epoch = $3 AND worker = $4";
             let query = sqlx::query(sql).bind(lease.tenant.as_str()).bind(lease.run.as_str());
-            query.bind(lease.epoch as i64).bind(lease.worker.as_str()).execute(&pool).await?;
+            query.bind(lease.epoch as i64).bind(lease.worker.as_str()).bind(NEVER).execute(&pool).await?;
             Ok(())
         }))
     }
@@ -108,6 +111,38 @@ impl RunStore for Postgres {
     ) -> BoxFuture<'a, Result<Vec<InboxItem>, StoreError>> {
         let (tenant, run) = (tenant.clone(), run.clone());
         Box::pin(self.run("read an inbox", async move |pool| inbox(&pool, &tenant, &run, after).await))
+    }
+
+    fn pause<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
+        let (tenant, run) = (tenant.clone(), run.clone());
+        let waiters = Arc::clone(&self.waiters);
+        Box::pin(self.run("pause a run", async move |pool| {
+            let record = queue::pause(&pool, &tenant, &run).await?;
+            waiters.notify(&[Topic::Run(tenant, run)]);
+            Ok(record)
+        }))
+    }
+
+    fn resume<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
+        let (tenant, run) = (tenant.clone(), run.clone());
+        Box::pin(self.run("resume a run", async move |pool| queue::resume(&pool, &tenant, &run).await))
+    }
+
+    fn limit<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        workflow: &'a WorkflowId,
+        max: Option<u32>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let (limits, tenant, workflow) = (Arc::clone(&self.limits), tenant.clone(), workflow.clone());
+        Box::pin(
+            self.run("limit a workflow", async move |pool| queue::limit(&pool, &limits, &tenant, &workflow, max).await),
+        )
+    }
+
+    fn limits<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Vec<ConcurrencyLimit>, StoreError>> {
+        let tenant = tenant.clone();
+        Box::pin(self.run("read the limits", async move |pool| queue::limits(&pool, &tenant).await))
     }
 
     fn changed(&self, tenant: &TenantId, run: &RunId, after: u64) -> BoxFuture<'static, ()> {
@@ -139,66 +174,28 @@ pub(super) fn no_run(run: &RunId) -> StoreError {
     StoreError::NotFound { what: "run", id: run.to_string() }
 }
 
-fn millis(duration: Duration) -> i64 {
-    // Far below the largest, so that adding it to the time can't overflow.
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX >> 1)
-}
-
-async fn claim(pool: &PgPool, worker: &WorkerId, max: usize, lease: Duration) -> Result<Vec<Claim>, Stop> {
-    // Materialised, or a plan that runs it more than once claims more than the limit.
-    let sql = concat!(
-        "WITH now AS MATERIALIZED (SELECT aos_now() AS at), ready AS MATERIALIZED (
-             SELECT id, ready_at FROM run WHERE ready_at <= (SELECT at FROM now) ORDER BY ready_at, id LIMIT $2
-             FOR UPDATE SKIP LOCKED
-         )
-         UPDATE run SET
-             rescues = CASE WHEN run.index_at_claim = run.next_index THEN run.rescues ELSE 0 END
-                 + (run.state = 'running')::integer,
-             index_at_claim = run.next_index, state = 'running', epoch = run.epoch + 1, worker = $1,
-             ready_at = (SELECT at FROM now) + $3
-         FROM ready WHERE run.id = ready.id
-         RETURNING ready.ready_at AS was_ready_at, run.id, run.epoch, ",
-        columns!()
-    );
-    let max = i64::try_from(max).unwrap_or(i64::MAX);
-    let query = sqlx::query(sql).bind(worker.as_str()).bind(max).bind(millis(lease));
-    let mut claims = Vec::new();
-    for row in query.fetch_all(pool).await? {
-        let record = record(&row)?;
-        let lease = Lease {
-            tenant: record.new.tenant.clone(),
-            run: record.new.run.clone(),
-            worker: worker.clone(),
-            epoch: row.try_get::<i64, _>("epoch")? as u64,
-        };
-        let place: (i64, i64) = (row.try_get("was_ready_at")?, row.try_get("id")?);
-        claims.push((place, Claim { lease, record }));
-    }
-    claims.sort_by_key(|(place, _)| *place);
-    Ok(claims.into_iter().map(|(_, claim)| claim).collect())
-}
-
 async fn send(pool: &PgPool, tenant: &TenantId, run: &RunId, message: &Message) -> Result<u64, Stop> {
     let (signal, content) = match message {
         Message::Signal { name, payload } => (Some(name.as_bytes()), payload.as_str()),
         Message::Cancel { reason } => (None, reason.as_str()),
     };
+    // A paused run would never see a request to stop.
     let sql = "WITH sent AS (
-                   UPDATE run SET inbox_last = inbox_last + 1,
-                       ready_at = CASE WHEN state = 'parked' THEN least(ready_at, aos_now()) ELSE ready_at END
-                   WHERE tenant = $1 AND run = $2 AND state IN ('queued', 'running', 'parked')
+                   UPDATE run SET inbox_last = inbox_last + 1, pausing = pausing AND NOT $5,
+                       ready_at = CASE WHEN state IN ('queued', 'parked') OR state = 'paused' AND $5
+                                       THEN least(ready_at, CASE WHEN state <> 'queued' OR $5 THEN aos_now() END)
+                                       ELSE ready_at END,
+                       state = CASE WHEN state = 'paused' AND $5 THEN 'queued' ELSE state END
+                   WHERE tenant = $1 AND run = $2 AND state IN ('queued', 'running', 'parked', 'paused')
                    RETURNING id, inbox_last
                )
                INSERT INTO inbox (run, seq, signal, content) SELECT id, inbox_last, $3, $4 FROM sent RETURNING seq";
     let query = sqlx::query_scalar(sql).bind(tenant.as_str()).bind(run.as_str()).bind(signal).bind(content.as_bytes());
-    let seq: Option<i64> = query.fetch_optional(pool).await?;
-    if let Some(seq) = seq {
-        return Ok(seq as u64);
+    let seq: Option<i64> = query.bind(signal.is_none()).fetch_optional(pool).await?;
+    match seq {
+        Some(seq) => Ok(seq as u64),
+        None => Err(queue::ended(pool, tenant, run, "takes no more messages").await?.into()),
     }
-    let query = sqlx::query_scalar("SELECT state FROM run WHERE tenant = $1 AND run = $2");
-    let state: Option<String> = query.bind(tenant.as_str()).bind(run.as_str()).fetch_optional(pool).await?;
-    let state = state.ok_or_else(|| no_run(run))?;
-    Err(StoreError::Conflict(format!("run {run} has ended ({state}): it takes no more messages")).into())
 }
 
 async fn inbox(pool: &PgPool, tenant: &TenantId, run: &RunId, after: u64) -> Result<Vec<InboxItem>, Stop> {
@@ -234,9 +231,10 @@ async fn inbox(pool: &PgPool, tenant: &TenantId, run: &RunId, after: u64) -> Res
     Ok(items)
 }
 
-/// Whether there is something after `after` in the inbox, or the run has ended, or there is no such run.
+/// Whether there is something after `after` in the inbox, or the run has ended or is to pause, or there is no such
+/// run.
 async fn has_changed(pool: &PgPool, tenant: &TenantId, run: &RunId, after: u64) -> sqlx::Result<bool> {
-    let sql = "SELECT state NOT IN ('queued', 'running', 'parked') OR inbox_last > $3
+    let sql = "SELECT state NOT IN ('queued', 'running', 'parked', 'paused') OR pausing OR inbox_last > $3
                FROM run WHERE tenant = $1 AND run = $2";
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     let query = sqlx::query_scalar(sql).bind(tenant.as_str()).bind(run.as_str()).bind(after);

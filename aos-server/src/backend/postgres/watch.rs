@@ -35,7 +35,7 @@ pub(super) fn look_for_changes(stores: &Arc<Postgres>) {
     });
 }
 
-/// What a topic looked like: a run's inbox and end, or a registry's revision.
+/// What a topic looked like: a run's inbox and whether it has ended or is to pause, or a registry's revision.
 type Seen = HashMap<Topic, (i64, bool)>;
 
 async fn look(pool: &PgPool, waiters: &Waiters, seen: &mut Seen) -> sqlx::Result<()> {
@@ -43,7 +43,8 @@ async fn look(pool: &PgPool, waiters: &Waiters, seen: &mut Seen) -> sqlx::Result
     let mut found = Seen::with_capacity(topics.len());
     let runs: Vec<_> = topics.iter().filter_map(Topic::run).collect();
     for page in runs.chunks(PAGE) {
-        let sql = "SELECT w.tenant, w.run, inbox_last, state NOT IN ('queued', 'running', 'parked')
+        let sql =
+            "SELECT w.tenant, w.run, inbox_last, pausing OR state NOT IN ('queued', 'running', 'parked', 'paused')
                    FROM unnest($1::text[], $2::text[]) AS w(tenant, run)
                    JOIN run ON run.tenant = w.tenant AND run.run = w.run";
         let rows = sqlx::query(sql)

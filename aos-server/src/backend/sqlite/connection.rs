@@ -14,7 +14,10 @@ use super::error::{Fault, Stop};
 const APPLICATION_ID: i32 = 0x414F_5331;
 
 /// The schema, step by step. A released step never changes; the header's `user_version` counts those taken.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_init.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_init.sql"),
+    include_str!("../../../migrations/sqlite/0002_queue.sql"),
+];
 
 /// How long to wait for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -117,12 +117,14 @@ fn fenced(lease: &Lease) -> StoreError {
 }
 
 fn park(tx: &Tx<'_>, row: i64, wake_at: Option<Timestamp>, inbox_seen: u64) -> Result<(), Stop> {
-    let sql = "UPDATE run SET worker = NULL, state = 'parked',
-                   ready_at = CASE WHEN EXISTS (SELECT 1 FROM inbox WHERE inbox.run = run.id AND seq > ?2)
+    let sql = "UPDATE run SET worker = NULL, pausing = 0,
+                   state = CASE WHEN pausing THEN 'paused' ELSE 'parked' END,
+                   ready_at = CASE WHEN pausing THEN ?5
+                              WHEN EXISTS (SELECT 1 FROM inbox WHERE inbox.run = run.id AND seq > ?2)
                               THEN ?3 ELSE ?4 END
                WHERE id = ?1";
     let seen = i64::try_from(inbox_seen).unwrap_or(i64::MAX);
-    tx.sql(sql)?.execute((row, seen, millis(tx.now), wake_at.map_or(NEVER, millis)))?;
+    tx.sql(sql)?.execute((row, seen, millis(tx.now), wake_at.map_or(NEVER, millis), NEVER))?;
     Ok(())
 }
 
@@ -163,7 +165,7 @@ impl End {
     fn write(&self, tx: &Tx<'_>, row: i64, lease: &Lease) -> Result<(), Stop> {
         // A dead run stays among the open ones: an operator has to see it.
         let ready_at = (self.state == RunState::Dead).then_some(NEVER);
-        let sql = "UPDATE run SET worker = NULL, ready_at = ?2, state = ?3, finished_at = ?4, output = ?5,
+        let sql = "UPDATE run SET worker = NULL, pausing = 0, ready_at = ?2, state = ?3, finished_at = ?4, output = ?5,
                        failure = ?6, cost = coalesce(?7, cost), content_hash = ?8
                    WHERE id = ?1";
         tx.sql(sql)?.execute((

@@ -8,6 +8,7 @@ use aos_core::event::Fork;
 use aos_core::id::{RunId, TenantId};
 use aos_core::money::Money;
 use aos_core::payload::Payload;
+use aos_core::queue::Priority;
 use aos_core::random::Seed;
 use aos_core::runs::{NewRun, RunRecord, RunState, StoreError};
 use aos_core::time::Timestamp;
@@ -20,7 +21,8 @@ use super::error::Stop;
 macro_rules! columns {
     () => {
         "tenant, run, state, workflow, version, plan, input, input_hash, seed, budget, parent, fork_run, fork_effect, \
-         idempotency_key, request_id, created_at, finished_at, cost, content_hash, output, failure, rescues"
+         idempotency_key, request_id, priority, start_at, created_at, finished_at, cost, content_hash, output, failure, \
+         rescues, pausing, (SELECT coalesce(max(seq), 0) FROM inbox WHERE inbox.run = run.id)"
     };
 }
 pub(super) use columns;
@@ -62,6 +64,8 @@ pub(super) fn record(conn: &Connection, row: &Row<'_>) -> Result<RunRecord, Stop
         },
         idempotency_key: cells.get()?,
         request_id: cells.get()?,
+        priority: cells.priority()?,
+        start_at: cells.get::<Option<i64>>()?.map(timestamp),
     };
     Ok(RunRecord {
         new,
@@ -76,6 +80,8 @@ pub(super) fn record(conn: &Connection, row: &Row<'_>) -> Result<RunRecord, Stop
             None => None,
         },
         rescues: cells.get()?,
+        pausing: cells.get()?,
+        inbox_last: cells.get::<i64>()? as u64,
     })
 }
 
@@ -124,6 +130,11 @@ impl Cells<'_> {
     fn parse_optional<T: FromStr<Err: fmt::Display>>(&mut self) -> Result<Option<T>, Stop> {
         let text: Option<String> = self.get()?;
         Ok(text.map(|text| text.parse()).transpose().map_err(|error: T::Err| self.damaged(error))?)
+    }
+
+    fn priority(&mut self) -> Result<Priority, Stop> {
+        let number: u8 = self.get()?;
+        Ok(Priority::new(number).map_err(|error| self.damaged(error))?)
     }
 
     fn payload(&mut self) -> Result<Option<Payload>, Stop> {

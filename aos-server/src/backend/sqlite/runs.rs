@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aos_core::BoxFuture;
-use aos_core::id::{RunId, TenantId, WorkerId};
+use aos_core::id::{RunId, TenantId, WorkerId, WorkflowId};
 use aos_core::money::Money;
+use aos_core::queue::ConcurrencyLimit;
 use aos_core::runs::{
     Claim, Created, InboxItem, Lease, Message, NewRun, QueueStats, RunFilter, RunPage, RunRecord, RunState, RunStore,
     StoreError,
@@ -20,7 +21,7 @@ use super::error::Stop;
 use super::journal::find;
 use super::row::{INLINE_INPUT_BYTES, NEVER, columns, millis, payload, picodollars, record, timestamp};
 use super::writer::Tx;
-use super::{Sqlite, blob};
+use super::{Sqlite, blob, queue};
 use crate::backend::watch::Topic;
 
 /// How long to leave the database alone when asking it failed while waiting for a change.
@@ -47,7 +48,7 @@ impl RunStore for Sqlite {
         lease: Duration,
     ) -> BoxFuture<'a, Result<Vec<Claim>, StoreError>> {
         let worker = worker.clone();
-        Box::pin(self.writer.write("claim runs", move |tx| claim(tx, &worker, max, lease)))
+        Box::pin(self.writer.write("claim runs", move |tx| queue::claim(tx, &worker, max, lease)))
     }
 
     fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> BoxFuture<'a, Result<Vec<Lease>, StoreError>> {
@@ -68,9 +69,12 @@ impl RunStore for Sqlite {
     fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), StoreError>> {
         let lease = lease.clone();
         Box::pin(self.writer.write("release a lease", move |tx| {
-            let sql = "UPDATE run SET ready_at = ?5, worker = NULL, state = 'queued'
+            let sql = "UPDATE run SET worker = NULL, pausing = 0,
+                           ready_at = CASE WHEN pausing THEN ?6 ELSE ?5 END,
+                           state = CASE WHEN pausing THEN 'paused' ELSE 'queued' END
                        WHERE tenant = ?1 AND run = ?2 AND epoch = ?3 AND worker = ?4";
-            tx.sql(sql)?.execute(with_lease(&lease, millis(tx.now)))?;
+            let (tenant, run, epoch, worker, now) = with_lease(&lease, millis(tx.now));
+            tx.sql(sql)?.execute((tenant, run, epoch, worker, now, NEVER))?;
             Ok(())
         }))
     }
@@ -96,6 +100,31 @@ impl RunStore for Sqlite {
             let row = find(conn, &tenant, &run)?.ok_or_else(|| no_run(&run))?;
             inbox(conn, row, &run, after)
         }))
+    }
+
+    fn pause<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
+        let (tenant, run) = (tenant.clone(), run.clone());
+        Box::pin(self.writer.write("pause a run", move |tx| queue::pause(tx, &tenant, &run)))
+    }
+
+    fn resume<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
+        let (tenant, run) = (tenant.clone(), run.clone());
+        Box::pin(self.writer.write("resume a run", move |tx| queue::resume(tx, &tenant, &run)))
+    }
+
+    fn limit<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        workflow: &'a WorkflowId,
+        max: Option<u32>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let (tenant, workflow) = (tenant.clone(), workflow.clone());
+        Box::pin(self.writer.write("limit a workflow", move |tx| queue::limit(tx, &tenant, &workflow, max)))
+    }
+
+    fn limits<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Vec<ConcurrencyLimit>, StoreError>> {
+        let tenant = tenant.clone();
+        Box::pin(self.readers.read("read the limits", move |conn| queue::limits(conn, &tenant)))
     }
 
     fn changed(&self, tenant: &TenantId, run: &RunId, after: u64) -> BoxFuture<'static, ()> {
@@ -150,13 +179,19 @@ fn with_lease(lease: &Lease, at: i64) -> (&str, &str, i64, &str, i64) {
 fn create(tx: &Tx<'_>, new: &NewRun, claim: Option<&(WorkerId, Duration)>) -> Result<Created, Stop> {
     let inline = Some(new.input.as_str().as_bytes()).filter(|input| input.len() <= INLINE_INPUT_BYTES);
     let input_hash = if inline.is_none() { Some(new.input.hash()) } else { None };
+    let is_limited = queue::is_limited(tx, &new.tenant, &new.workflow.id)?;
+    let start = new.start_at.map_or(tx.now, |at| at.max(tx.now));
+    // What has a limit or is not due is for claims.
+    let claim = claim.filter(|_| !is_limited && start == tx.now);
     let (state, epoch) = if claim.is_some() { (RunState::Running, 1_u64) } else { (RunState::Queued, 0) };
-    let ready_at = claim.map_or(tx.now, |(_, duration)| tx.now.saturating_add(*duration));
+    let ready_at = claim.map_or(start, |(_, duration)| tx.now.saturating_add(*duration));
     let inserted = tx
         .sql(
             "INSERT INTO run (state, epoch, worker, ready_at, tenant, run, workflow, version, plan, input, input_hash,
-                 seed, budget, parent, fork_run, fork_effect, idempotency_key, request_id, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+                 seed, budget, parent, fork_run, fork_effect, idempotency_key, request_id, created_at,
+                 priority, start_at, lane)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
+                 ?22)
              ON CONFLICT DO NOTHING",
         )?
         .execute(params![
@@ -179,6 +214,9 @@ fn create(tx: &Tx<'_>, new: &NewRun, claim: Option<&(WorkerId, Duration)>) -> Re
             new.idempotency_key,
             new.request_id,
             millis(tx.now),
+            new.priority.get(),
+            new.start_at.map(millis),
+            queue::lane(new.priority, is_limited),
         ])?;
     if inserted == 0 {
         return Ok(existing(tx.conn, new)?.same_request(new)?);
@@ -196,6 +234,8 @@ fn create(tx: &Tx<'_>, new: &NewRun, claim: Option<&(WorkerId, Duration)>) -> Re
         cost: Money::ZERO,
         content_hash: None,
         rescues: 0,
+        pausing: false,
+        inbox_last: 0,
     };
     let lease = claim.map(|(worker, _)| Lease {
         tenant: new.tenant.clone(),
@@ -226,37 +266,6 @@ fn get(conn: &Connection, tenant: &TenantId, run: &RunId) -> Result<Option<RunRe
     rows.next()?.map(|row| record(conn, row)).transpose()
 }
 
-fn claim(tx: &Tx<'_>, worker: &WorkerId, max: usize, lease: Duration) -> Result<Vec<Claim>, Stop> {
-    let sql = "SELECT id FROM run WHERE ready_at <= ?1 ORDER BY ready_at, id LIMIT ?2";
-    let max = i64::try_from(max).unwrap_or(i64::MAX);
-    let ready: Vec<i64> = tx.sql(sql)?.query_map((millis(tx.now), max), |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let deadline = millis(tx.now.saturating_add(lease));
-    let mut claims = Vec::with_capacity(ready.len());
-    for id in ready {
-        let sql = concat!(
-            "UPDATE run SET rescues = rescues * (entries_at_claim = now.entries) + (state = 'running'),
-                 entries_at_claim = now.entries, state = 'running', epoch = epoch + 1, worker = ?2, ready_at = ?3
-             FROM (SELECT coalesce((SELECT first + lines FROM entry WHERE entry.run = ?1
-                                    ORDER BY first DESC LIMIT 1), 0) AS entries) AS now
-             WHERE id = ?1 RETURNING ",
-            columns!(),
-            ", epoch"
-        );
-        let mut statement = tx.sql(sql)?;
-        let mut rows = statement.query((id, worker.as_str(), deadline))?;
-        let Some(row) = rows.next()? else { continue };
-        let record = record(tx.conn, row)?;
-        let lease = Lease {
-            tenant: record.new.tenant.clone(),
-            run: record.new.run.clone(),
-            worker: worker.clone(),
-            epoch: row.get::<_, i64>("epoch")? as u64,
-        };
-        claims.push(Claim { lease, record });
-    }
-    Ok(claims)
-}
-
 fn send(tx: &Tx<'_>, tenant: &TenantId, run: &RunId, message: &Message) -> Result<u64, Stop> {
     let sql = "SELECT id, state, (SELECT coalesce(max(seq), 0) + 1 FROM inbox WHERE inbox.run = run.id)
                FROM run WHERE tenant = ?1 AND run = ?2";
@@ -265,8 +274,8 @@ fn send(tx: &Tx<'_>, tenant: &TenantId, run: &RunId, message: &Message) -> Resul
         .query_row((tenant.as_str(), run.as_str()), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let (row, state, seq) = found.ok_or_else(|| no_run(run))?;
-    if RunState::from_text(&state).is_none_or(RunState::is_terminal) {
-        return Err(StoreError::Conflict(format!("run {run} has ended ({state}): it takes no more messages")).into());
+    if let Some(state) = RunState::from_text(&state).filter(|state| state.is_terminal()) {
+        return Err(StoreError::ended(run, state, "takes no more messages").into());
     }
     let (signal, content) = match message {
         Message::Signal { name, payload } => (Some(name.as_str()), payload.as_str()),
@@ -278,8 +287,16 @@ fn send(tx: &Tx<'_>, tenant: &TenantId, run: &RunId, message: &Message) -> Resul
         signal,
         content.as_bytes(),
     ))?;
-    tx.sql("UPDATE run SET ready_at = min(ready_at, ?2) WHERE id = ?1 AND state = 'parked'")?
-        .execute((row, millis(tx.now)))?;
+    // A paused run would never see a request to stop.
+    let sql = if signal.is_some() {
+        "UPDATE run SET ready_at = min(ready_at, ?2) WHERE id = ?1 AND state = 'parked'"
+    } else {
+        "UPDATE run SET pausing = 0,
+             ready_at = CASE WHEN state = 'running' THEN ready_at ELSE min(ready_at, ?2) END,
+             state = CASE WHEN state = 'paused' THEN 'queued' ELSE state END
+         WHERE id = ?1"
+    };
+    tx.sql(sql)?.execute((row, millis(tx.now)))?;
     tx.changed(Topic::Run(tenant.clone(), run.clone()));
     Ok(seq as u64)
 }
@@ -307,9 +324,10 @@ fn inbox(conn: &Connection, row: i64, run: &RunId, after: u64) -> Result<Vec<Inb
     Ok(items)
 }
 
-/// Whether there is something after `after` in the inbox, or the run has ended, or there is no such run.
+/// Whether there is something after `after` in the inbox, or the run has ended or is to pause, or there is no such
+/// run.
 fn has_changed(conn: &Connection, tenant: &TenantId, run: &RunId, after: u64) -> rusqlite::Result<bool> {
-    let sql = "SELECT state IN ('succeeded', 'failed', 'cancelled', 'dead')
+    let sql = "SELECT state IN ('succeeded', 'failed', 'cancelled', 'dead') OR pausing
                    OR EXISTS (SELECT 1 FROM inbox WHERE inbox.run = run.id AND seq > ?3)
                FROM run WHERE tenant = ?1 AND run = ?2";
     let after = i64::try_from(after).unwrap_or(i64::MAX);
@@ -373,7 +391,7 @@ fn is_still_there(path: &Path) -> Result<(), StoreError> {
 }
 
 fn stats(conn: &Connection, now: i64) -> Result<QueueStats, Stop> {
-    let sql = "SELECT state, count(*) FROM run INDEXED BY run_open WHERE ready_at IS NOT NULL GROUP BY state";
+    let sql = "SELECT state, count(*) FROM run INDEXED BY run_ready WHERE ready_at IS NOT NULL GROUP BY state";
     let mut statement = conn.prepare_cached(sql)?;
     let counts: Vec<(String, i64)> =
         statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;

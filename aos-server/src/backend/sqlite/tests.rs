@@ -4,6 +4,7 @@ use aos_core::canonical::Hash;
 use aos_core::id::{RunId, TenantId, WorkerId};
 use aos_core::journal::{Append, Line, Transition};
 use aos_core::payload::Payload;
+use aos_core::queue::Priority;
 use aos_core::random::Seed;
 use aos_core::runs::{Created, Lease, NewRun};
 use rusqlite::Connection;
@@ -24,6 +25,8 @@ fn new_run(id: &str) -> NewRun {
         forked_from: None,
         idempotency_key: None,
         request_id: None,
+        priority: Priority::default(),
+        start_at: None,
     }
 }
 

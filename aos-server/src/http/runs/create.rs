@@ -7,8 +7,10 @@ use aos_core::canonical::MAX_SAFE_INTEGER;
 use aos_core::id::RunId;
 use aos_core::money::Money;
 use aos_core::payload::Payload;
+use aos_core::queue::Priority;
 use aos_core::random::Seed;
 use aos_core::runs::{Claim, Created, NewRun, RunRecord};
+use aos_core::time::Timestamp;
 use aos_core::{Failure, codes};
 use axum::Json;
 use axum::extract::State;
@@ -18,8 +20,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::clock;
 use crate::http::body::Doc;
-use crate::http::params::{Params, clip, idempotency_key, wait};
+use crate::http::params::{Params, clip, duration, idempotency_key, timestamp, wait};
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::http::request_id::RequestId;
 use crate::http::runs::wait::for_end;
@@ -46,6 +49,18 @@ pub struct NewRunBody {
     #[serde(default)]
     #[schema(example = "0.50")]
     pub budget: Option<String>,
+    /// From 0 to 9: of the runs that are ready, those with the higher number go first. 5 when it is left out.
+    #[serde(default)]
+    #[schema(value_type = u8, minimum = 0, maximum = 9)]
+    pub priority: Priority,
+    /// Start after this time: a whole number with `ms`, `s`, `m`, `h` or `d`.
+    #[serde(default)]
+    #[schema(example = "15m")]
+    pub delay: Option<String>,
+    /// Do not start before this time, RFC 3339. Not together with `delay`.
+    #[serde(default)]
+    #[schema(example = "2026-11-24T09:30:00Z")]
+    pub start_at: Option<String>,
 }
 
 /// How to answer a creation.
@@ -103,6 +118,8 @@ pub async fn create_run(
         forked_from: None,
         idempotency_key: key,
         request_id: Some(request_id.as_str().into()),
+        priority: body.priority,
+        start_at: start_at(body.delay.as_deref(), body.start_at.as_deref())?,
     };
     // Watched before it is created, so that an end in between is heard.
     let watch = wait.map(|_| state.hub.watch(&new.run));
@@ -184,6 +201,27 @@ fn budget(text: Option<&str>, ready: &ReadyPlan) -> ApiResult<Option<Money>> {
     Money::from_str(text)
         .map(Some)
         .map_err(|e| ApiError::invalid(format!("\"budget\" is {:?}: {e}; for example \"0.50\"", clip(text))))
+}
+
+fn start_at(delay: Option<&str>, at: Option<&str>) -> ApiResult<Option<Timestamp>> {
+    match (delay, at) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(ApiError::invalid("\"delay\" and \"start_at\" are both given: leave one out")),
+        (Some(text), None) => match duration(text) {
+            Some(delay) => Ok(Some(clock::now().saturating_add(delay))),
+            None => Err(ApiError::invalid(format!(
+                "\"delay\" is {:?}: expected a whole number with a unit (ms, s, m, h or d), for example \"15m\"",
+                clip(text)
+            ))),
+        },
+        (None, Some(text)) => match timestamp(text) {
+            Some(at) => Ok(Some(at)),
+            None => Err(ApiError::invalid(format!(
+                "\"start_at\" is {:?}: expected a time of RFC 3339, for example \"2026-11-24T09:30:00Z\"",
+                clip(text)
+            ))),
+        },
+    }
 }
 
 fn empty_object() -> Value {

@@ -87,7 +87,13 @@ pub async fn stats_count(backend: &dyn Backend) -> Outcome {
     let ended = store.leased("ended").await;
     store.finish(&ended).await;
     let stats = store.runs.stats().await.unwrap();
-    let expected = [(RunState::Queued, 2), (RunState::Running, 1), (RunState::Parked, 1), (RunState::Dead, 0)];
+    let expected = [
+        (RunState::Queued, 2),
+        (RunState::Running, 1),
+        (RunState::Parked, 1),
+        (RunState::Paused, 0),
+        (RunState::Dead, 0),
+    ];
     assert_eq!(stats.by_state, expected);
     assert_eq!(stats.oldest, Some(oldest));
     store.runs.claim(&worker("w"), 10, LONG).await.unwrap();

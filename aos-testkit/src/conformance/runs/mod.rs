@@ -4,8 +4,10 @@ mod create;
 mod inbox;
 mod lease;
 mod list;
+mod queue;
 
 pub use create::*;
 pub use inbox::*;
 pub use lease::*;
 pub use list::*;
+pub use queue::*;
