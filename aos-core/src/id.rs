@@ -96,6 +96,8 @@ ids! {
     SkillId: "skill id", name, "1 to 64 of a-z, 0-9, '_', '-', '.', starting with a letter";
     /// The name of a workflow, without its version.
     WorkflowId: "workflow id", name, "1 to 64 of a-z, 0-9, '_', '-', '.', starting with a letter";
+    /// The name of a schedule.
+    ScheduleId: "schedule id", |s| word(s, 64, b"-_."), "1 to 64 letters, digits, '-', '_' or '.'";
     /// The structural name of one effect of a run: steps, loop indices and branches, `/`-separated
     /// (`fetch`, `enrich[3]`, `review/approve`); independent of who finished first.
     EffectId: "effect id", effect, "1 to 256 printable ASCII characters without spaces";

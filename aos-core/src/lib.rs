@@ -96,9 +96,13 @@ pub mod replay;
 pub mod requirement;
 pub mod retry;
 pub mod runs;
+pub mod schedules;
 pub mod skill;
+pub mod slots;
+pub mod switches;
 mod text;
 pub mod time;
+pub mod workers;
 pub mod workflow;
 
 pub use error::{Code, Failure, codes};

@@ -239,6 +239,8 @@ pub struct RunFilter {
     pub workflow: Option<WorkflowId>,
     /// Only children of this run.
     pub parent: Option<RunId>,
+    /// Only those created before this time.
+    pub created_before: Option<Timestamp>,
     /// Continue after this cursor of an earlier page.
     pub cursor: Option<String>,
     /// At most this many; 0 means 50, and no page has more than 1,000.
@@ -257,7 +259,21 @@ impl RunFilter {
             && (self.states.is_empty() || self.states.contains(&record.state))
             && self.workflow.as_ref().is_none_or(|workflow| *workflow == record.new.workflow.id)
             && self.parent.as_ref().is_none_or(|parent| record.new.parent.as_ref() == Some(parent))
+            && self.created_before.is_none_or(|before| record.created_at < before)
     }
+}
+
+/// Which ended runs to delete.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PurgeFilter {
+    /// Only this owner's.
+    pub tenant: TenantId,
+    /// Only in one of these states; states that are not terminal select nothing.
+    pub states: Vec<RunState>,
+    /// Only of the workflow with this id.
+    pub workflow: Option<WorkflowId>,
+    /// Only those that ended before this time.
+    pub ended_before: Timestamp,
 }
 
 /// One page of a list, newest first.
@@ -339,6 +355,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// For stores: the run is not dead, and so it can't be revived.
+    pub fn not_dead(run: &RunId, state: RunState) -> Self {
+        Self::Conflict(format!("run {run} is {}: only a dead run can be revived", state.as_str()))
+    }
+
     /// For stores: the run has ended, and so it `cannot` do something ("takes no more messages").
     pub fn ended(run: &RunId, state: RunState, cannot: &str) -> Self {
         Self::Conflict(format!("run {run} has ended ({}): it {cannot}", state.as_str()))
@@ -383,6 +404,10 @@ impl From<StoreError> for Failure {
 ///   until then its record says `pausing`, also to whoever rescues it. `resume` makes it claimable again.
 /// - Lease deadlines come from the store's clock only.
 /// - A request to stop makes a queued or paused run claimable at once.
+/// - `revive` queues a dead run anew: it goes on from its journal, and rescues count from 0.
+/// - `purge` deletes ended runs with their journals and inboxes, those that ended first before the others, and frees their
+///   ids and idempotency keys. It leaves a run alone whose parent has not ended, and holds up no claim or append of
+///   another run.
 /// - Inbox numbers of a run rise from 1 without gaps; an item is durable when `send` resolves. A message to a run
 ///   in a terminal state is [`StoreError::Conflict`].
 /// - `changed` resolves once the run's inbox has an item after `after`, the run is terminal, or it is asked to pause;
@@ -448,6 +473,15 @@ pub trait RunStore: Send + Sync {
     /// # Errors
     /// As for [`RunStore::pause`].
     fn resume<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>>;
+
+    /// Queues a [dead](RunState::Dead) run anew; gives it as it is then.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the tenant has no such run, [`StoreError::Conflict`] when it is not dead.
+    fn revive<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>>;
+
+    /// Deletes at most `max` runs that fit; gives how many. Fewer than `max` means that no more do.
+    fn purge<'a>(&'a self, filter: &'a PurgeFilter, max: usize) -> BoxFuture<'a, Result<u64, StoreError>>;
 
     /// Sets how many runs of a workflow may be held at the same time; `None` lifts the limit. Runs that are held
     /// already go on.

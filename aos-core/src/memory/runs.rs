@@ -12,8 +12,8 @@ use crate::BoxFuture;
 use crate::id::{RunId, TenantId, WorkerId, WorkflowId};
 use crate::queue::ConcurrencyLimit;
 use crate::runs::{
-    Claim, Created, InboxItem, Lease, Message, NewRun, QueueStats, RunFilter, RunPage, RunRecord, RunState, RunStore,
-    StoreError,
+    Claim, Created, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage, RunRecord,
+    RunState, RunStore, StoreError,
 };
 
 impl RunStore for MemoryStore {
@@ -102,6 +102,14 @@ impl RunStore for MemoryStore {
 
     fn resume<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
         Box::pin(async move { self.inner.state().resume(tenant, run) })
+    }
+
+    fn revive<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
+        Box::pin(async move { self.inner.state().revive(tenant, run) })
+    }
+
+    fn purge<'a>(&'a self, filter: &'a PurgeFilter, max: usize) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(async move { Ok(self.inner.state().purge(filter, max)) })
     }
 
     fn limit<'a>(
@@ -241,6 +249,41 @@ impl State {
         let (record, now) = (row.record.clone(), self.now);
         self.schedule(number, Some(record.new.start_at.map_or(now, |at| at.max(now))));
         Ok(record)
+    }
+
+    fn revive(&mut self, tenant: &TenantId, run: &RunId) -> Result<RunRecord, StoreError> {
+        let number = self.find(tenant, run).map(|(number, _)| number).ok_or_else(|| no_run(run))?;
+        let row = self.rows.get_mut(&number).ok_or_else(|| no_run(run))?;
+        if row.record.state != RunState::Dead {
+            return Err(StoreError::not_dead(run, row.record.state));
+        }
+        row.revive();
+        let (record, now) = (row.record.clone(), self.now);
+        self.schedule(number, Some(now));
+        Ok(record)
+    }
+
+    fn purge(&mut self, filter: &PurgeFilter, max: usize) -> u64 {
+        let fits = |record: &RunRecord| {
+            record.new.tenant == filter.tenant
+                && record.state.is_terminal()
+                && filter.states.contains(&record.state)
+                && filter.workflow.as_ref().is_none_or(|workflow| *workflow == record.new.workflow.id)
+                && record.finished_at.is_some_and(|at| at < filter.ended_before)
+                && !self.is_waited_for(record)
+        };
+        let fitting = self.rows.iter().filter(|(_, row)| fits(&row.record));
+        let mut ended: Vec<_> = fitting.map(|(number, row)| (row.record.finished_at, *number)).collect();
+        ended.sort_unstable();
+        ended.truncate(max);
+        ended.iter().for_each(|(_, number)| self.remove(*number));
+        ended.len() as u64
+    }
+
+    /// Whether the run that started this one has not ended.
+    fn is_waited_for(&self, record: &RunRecord) -> bool {
+        let parent = record.new.parent.as_ref().and_then(|parent| self.find(&record.new.tenant, parent));
+        parent.is_some_and(|(_, parent)| !parent.record.state.is_terminal() || parent.record.state == RunState::Dead)
     }
 
     /// A run that has not ended.

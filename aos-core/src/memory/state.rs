@@ -106,6 +106,16 @@ impl State {
         number
     }
 
+    /// Forgets a row.
+    pub(super) fn remove(&mut self, number: u64) {
+        self.schedule(number, None);
+        let Some(Row { record, .. }) = self.rows.remove(&number) else { return };
+        self.by_id.remove(&(record.new.tenant.clone(), record.new.run));
+        if let Some(key) = record.new.idempotency_key {
+            self.by_key.remove(&(record.new.tenant, key));
+        }
+    }
+
     /// Says when a row can be claimed.
     pub(super) fn schedule(&mut self, number: u64, at: Option<Timestamp>) {
         let Some(row) = self.rows.get_mut(&number) else { return };
@@ -185,6 +195,14 @@ impl Row {
         let paused = std::mem::take(&mut self.record.pausing);
         self.record.state = if paused { RunState::Paused } else { state };
         self.record.state
+    }
+
+    /// Makes a dead row one that was never claimed since it got this far.
+    pub(super) fn revive(&mut self) {
+        self.record.state = RunState::Queued;
+        self.record.finished_at = None;
+        self.record.failure = None;
+        self.record.rescues = 0;
     }
 
     /// The inbox items after number `after`.

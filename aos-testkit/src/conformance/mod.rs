@@ -285,6 +285,7 @@ macro_rules! conformance_tests {
             changed_hears_another_process
             pages_are_stable_under_inserts
             lists_filter
+            lists_filter_by_age
             an_unknown_cursor_is_refused
             stats_count
             the_most_urgent_is_claimed_first
@@ -295,6 +296,9 @@ macro_rules! conformance_tests {
             a_paused_run_is_left_alone
             a_held_run_is_paused_when_it_is_let_go
             a_paused_run_can_be_cancelled
+            a_dead_run_can_be_revived
+            ended_runs_are_purged
+            a_child_is_kept_for_its_parent
         }
     };
     (@suite $suite:ident, $backend:expr, $($clause:ident)*) => {

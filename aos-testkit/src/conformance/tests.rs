@@ -16,7 +16,8 @@ fn every_clause_is_in_the_macro() {
                 include_str!("runs/lease.rs"),
                 include_str!("runs/inbox.rs"),
                 include_str!("runs/list.rs"),
-                include_str!("runs/queue.rs")
+                include_str!("runs/queue.rs"),
+                include_str!("runs/end.rs")
             ),
         ),
     ] {

@@ -15,7 +15,8 @@ use aos_core::journal::{Append, JournalStore, Line};
 use aos_core::limiter::{LimitRequest, Limiter, Verdict};
 use aos_core::queue::ConcurrencyLimit;
 use aos_core::runs::{
-    Claim, Created, InboxItem, Lease, Message, NewRun, QueueStats, RunFilter, RunPage, RunRecord, RunStore, StoreError,
+    Claim, Created, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage, RunRecord,
+    RunStore, StoreError,
 };
 
 use super::{Faulty, InjectedError};
@@ -93,6 +94,16 @@ impl<T: RunStore + ?Sized> RunStore for Faulty<T> {
     fn resume<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
         let call = move || self.inner.resume(tenant, run);
         Box::pin(self.faults.around("runs.resume", call, unavailable("resume a run")))
+    }
+
+    fn revive<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
+        let call = move || self.inner.revive(tenant, run);
+        Box::pin(self.faults.around("runs.revive", call, unavailable("revive a run")))
+    }
+
+    fn purge<'a>(&'a self, filter: &'a PurgeFilter, max: usize) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let call = move || self.inner.purge(filter, max);
+        Box::pin(self.faults.around("runs.purge", call, unavailable("delete runs")))
     }
 
     fn limit<'a>(

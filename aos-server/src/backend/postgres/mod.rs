@@ -15,6 +15,7 @@ mod error;
 mod held;
 mod journal;
 mod migrate;
+mod purge;
 mod queue;
 mod registry;
 mod row;

@@ -173,6 +173,23 @@ pub(super) async fn resume(pool: &PgPool, tenant: &TenantId, run: &RunId) -> Res
     change(pool, sql, tenant, run, "can't be resumed").await
 }
 
+pub(super) async fn revive(pool: &PgPool, tenant: &TenantId, run: &RunId) -> Result<RunRecord, Stop> {
+    let sql = concat!(
+        "UPDATE run SET state = 'queued', ready_at = aos_now(), finished_at = NULL, failure = NULL, rescues = 0
+         WHERE tenant = $1 AND run = $2 AND state = 'dead'
+         RETURNING ",
+        columns!()
+    );
+    let query = sqlx::query(sql).bind(tenant.as_str()).bind(run.as_str());
+    match query.fetch_optional(pool).await? {
+        Some(row) => record(&row),
+        None => {
+            let state = state(pool, tenant, run).await?;
+            Err(state.map_or_else(|| no_run(run), |state| StoreError::not_dead(run, state)).into())
+        }
+    }
+}
+
 async fn change(
     pool: &PgPool,
     sql: &'static str,
@@ -189,10 +206,14 @@ async fn change(
 
 /// Why a run that was not found among the open ones `cannot` do something.
 pub(super) async fn ended(pool: &PgPool, tenant: &TenantId, run: &RunId, cannot: &str) -> sqlx::Result<StoreError> {
+    let state = state(pool, tenant, run).await?;
+    Ok(state.map_or_else(|| no_run(run), |state| StoreError::ended(run, state, cannot)))
+}
+
+async fn state(pool: &PgPool, tenant: &TenantId, run: &RunId) -> sqlx::Result<Option<RunState>> {
     let query = sqlx::query_scalar("SELECT state FROM run WHERE tenant = $1 AND run = $2");
     let state: Option<String> = query.bind(tenant.as_str()).bind(run.as_str()).fetch_optional(pool).await?;
-    let state = state.as_deref().and_then(RunState::from_text);
-    Ok(state.map_or_else(|| no_run(run), |state| StoreError::ended(run, state, cannot)))
+    Ok(state.as_deref().and_then(RunState::from_text))
 }
 
 pub(super) async fn limit(

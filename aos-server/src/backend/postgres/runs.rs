@@ -9,14 +9,14 @@ use aos_core::id::{RunId, TenantId, WorkerId, WorkflowId};
 use aos_core::payload::Payload;
 use aos_core::queue::ConcurrencyLimit;
 use aos_core::runs::{
-    Claim, Created, InboxItem, Lease, Message, NewRun, QueueStats, RunFilter, RunPage, RunRecord, RunState, RunStore,
-    StoreError,
+    Claim, Created, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage, RunRecord,
+    RunState, RunStore, StoreError,
 };
 use sqlx::{AssertSqlSafe, PgPool, Row};
 
 use super::create::Creation;
-use super::row::{NEVER, columns, millis_of, record, timestamp};
-use super::{Postgres, Stop, queue};
+use super::row::{NEVER, columns, millis, millis_of, record, timestamp};
+use super::{Postgres, Stop, purge, queue};
 use crate::backend::watch::Topic;
 
 /// How long to leave the database alone when asking it failed while waiting for a change.
@@ -126,6 +126,16 @@ impl RunStore for Postgres {
     fn resume<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
         let (tenant, run) = (tenant.clone(), run.clone());
         Box::pin(self.run("resume a run", async move |pool| queue::resume(&pool, &tenant, &run).await))
+    }
+
+    fn revive<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
+        let (tenant, run) = (tenant.clone(), run.clone());
+        Box::pin(self.run("revive a run", async move |pool| queue::revive(&pool, &tenant, &run).await))
+    }
+
+    fn purge<'a>(&'a self, filter: &'a PurgeFilter, max: usize) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let filter = filter.clone();
+        Box::pin(self.run("delete runs", async move |pool| purge::purge(&pool, &filter, max).await))
     }
 
     fn limit<'a>(
@@ -250,27 +260,48 @@ async fn list(pool: &PgPool, filter: &RunFilter) -> Result<RunPage, Stop> {
             .map_err(|_| StoreError::NotFound { what: "list cursor", id: cursor.chars().take(80).collect() })?,
     };
     let size = filter.page_size();
+    // Of each state on its own, so that an index gives them in order; what is wanted of all of them is little.
+    let by_state = !filter.states.is_empty() || filter.workflow.is_some();
+    let states = if filter.states.is_empty() { &RunState::ALL[..] } else { &filter.states };
     // One text for each set of filters, so that each has a plan of its own; no value is ever in the text.
-    let mut sql = String::from(concat!("SELECT ", columns!(), ", run.id FROM run WHERE tenant = $1 AND id < $2"));
-    if !filter.states.is_empty() {
-        sql.push_str(" AND state = ANY($4)");
-    }
+    let mut found = String::from("SELECT id FROM run WHERE tenant = $1 AND id < $2");
     if filter.workflow.is_some() {
-        sql.push_str(" AND workflow = $5");
+        found.push_str(" AND workflow = $5");
     }
     if filter.parent.is_some() {
-        sql.push_str(" AND parent = $6");
+        found.push_str(" AND parent = $6");
+    }
+    if filter.created_before.is_some() {
+        // Ids rise with the time, nearly: the newer rows are not read.
+        found.push_str(
+            " AND created_at < $7 AND id < 10000 + coalesce((SELECT id FROM run WHERE tenant = $1 AND created_at < $7
+                  ORDER BY created_at DESC, id DESC LIMIT 1), 0)",
+        );
+    }
+    if by_state {
+        found = format!(
+            "SELECT each.id FROM unnest($4::text[]) AS states(state)
+             CROSS JOIN LATERAL ({found} AND run.state = states.state ORDER BY id DESC LIMIT $3) AS each"
+        );
     }
     // A parameter that is not used needs a type too.
-    sql.push_str(" AND ($4::text[] IS NULL OR true) AND ($5::text IS NULL OR true) AND ($6::text IS NULL OR true)");
-    sql.push_str(" ORDER BY id DESC LIMIT $3");
+    let sql = format!(
+        concat!(
+            "SELECT ",
+            columns!(),
+            ", run.id FROM run JOIN ({} ORDER BY id DESC LIMIT $3) AS found USING (id)
+             WHERE ($4::text[], $5::text, $6::text, $7::bigint) IS NOT NULL OR true ORDER BY run.id DESC"
+        ),
+        found
+    );
     let rows = sqlx::query(AssertSqlSafe(sql))
         .bind(filter.tenant.as_str())
         .bind(before)
         .bind(size as i64 + 1)
-        .bind(filter.states.iter().map(|state| state.as_str()).collect::<Vec<_>>())
+        .bind(states.iter().map(|state| state.as_str()).collect::<Vec<_>>())
         .bind(filter.workflow.as_ref().map(|workflow| workflow.as_str()))
         .bind(filter.parent.as_ref().map(RunId::as_str))
+        .bind(filter.created_before.map(millis))
         .fetch_all(pool)
         .await?;
     let mut page = RunPage::default();

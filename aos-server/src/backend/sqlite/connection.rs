@@ -17,6 +17,7 @@ const APPLICATION_ID: i32 = 0x414F_5331;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_init.sql"),
     include_str!("../../../migrations/sqlite/0002_queue.sql"),
+    include_str!("../../../migrations/sqlite/0003_lists.sql"),
 ];
 
 /// How long to wait for another process's transaction.

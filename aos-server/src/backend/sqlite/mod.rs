@@ -14,6 +14,7 @@ mod connection;
 mod error;
 mod journal;
 mod presence;
+mod purge;
 mod queue;
 mod readers;
 mod registry;

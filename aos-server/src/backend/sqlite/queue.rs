@@ -130,6 +130,21 @@ pub(super) fn resume(tx: &Tx<'_>, tenant: &TenantId, run: &RunId) -> Result<RunR
     change(tx, sql, tenant, run, millis(tx.now), "can't be resumed")
 }
 
+pub(super) fn revive(tx: &Tx<'_>, tenant: &TenantId, run: &RunId) -> Result<RunRecord, Stop> {
+    let sql = concat!(
+        "UPDATE run SET state = 'queued', ready_at = ?3, finished_at = NULL, failure = NULL, rescues = 0
+         WHERE tenant = ?1 AND run = ?2 AND state = 'dead'
+         RETURNING ",
+        columns!()
+    );
+    let mut statement = tx.sql(sql)?;
+    let mut rows = statement.query((tenant.as_str(), run.as_str(), millis(tx.now)))?;
+    match rows.next()? {
+        Some(row) => record(tx.conn, row),
+        None => Err(state(tx.conn, tenant, run)?.map_or_else(|| no_run(run), |s| StoreError::not_dead(run, s)).into()),
+    }
+}
+
 fn change(
     tx: &Tx<'_>,
     sql: &'static str,
@@ -148,10 +163,14 @@ fn change(
 
 /// Why a run that was not found among the open ones `cannot` do something.
 fn ended(conn: &Connection, tenant: &TenantId, run: &RunId, cannot: &str) -> rusqlite::Result<StoreError> {
+    let state = state(conn, tenant, run)?;
+    Ok(state.map_or_else(|| no_run(run), |state| StoreError::ended(run, state, cannot)))
+}
+
+fn state(conn: &Connection, tenant: &TenantId, run: &RunId) -> rusqlite::Result<Option<RunState>> {
     let mut statement = conn.prepare_cached("SELECT state FROM run WHERE tenant = ?1 AND run = ?2")?;
     let state: Option<String> = statement.query_row((tenant.as_str(), run.as_str()), |row| row.get(0)).optional()?;
-    let state = state.as_deref().and_then(RunState::from_text);
-    Ok(state.map_or_else(|| no_run(run), |state| StoreError::ended(run, state, cannot)))
+    Ok(state.as_deref().and_then(RunState::from_text))
 }
 
 pub(super) fn limit(tx: &Tx<'_>, tenant: &TenantId, workflow: &WorkflowId, max: Option<u32>) -> Result<(), Stop> {

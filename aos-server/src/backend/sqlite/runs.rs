@@ -11,8 +11,8 @@ use aos_core::id::{RunId, TenantId, WorkerId, WorkflowId};
 use aos_core::money::Money;
 use aos_core::queue::ConcurrencyLimit;
 use aos_core::runs::{
-    Claim, Created, InboxItem, Lease, Message, NewRun, QueueStats, RunFilter, RunPage, RunRecord, RunState, RunStore,
-    StoreError,
+    Claim, Created, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage, RunRecord,
+    RunState, RunStore, StoreError,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
@@ -21,7 +21,7 @@ use super::error::Stop;
 use super::journal::find;
 use super::row::{INLINE_INPUT_BYTES, NEVER, columns, millis, payload, picodollars, record, timestamp};
 use super::writer::Tx;
-use super::{Sqlite, blob, queue};
+use super::{Sqlite, blob, purge, queue};
 use crate::backend::watch::Topic;
 
 /// How long to leave the database alone when asking it failed while waiting for a change.
@@ -110,6 +110,16 @@ impl RunStore for Sqlite {
     fn resume<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
         let (tenant, run) = (tenant.clone(), run.clone());
         Box::pin(self.writer.write("resume a run", move |tx| queue::resume(tx, &tenant, &run)))
+    }
+
+    fn revive<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
+        let (tenant, run) = (tenant.clone(), run.clone());
+        Box::pin(self.writer.write("revive a run", move |tx| queue::revive(tx, &tenant, &run)))
+    }
+
+    fn purge<'a>(&'a self, filter: &'a PurgeFilter, max: usize) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let filter = filter.clone();
+        Box::pin(self.writer.write("delete runs", move |tx| purge::purge(tx, &filter, max)))
     }
 
     fn limit<'a>(
@@ -358,6 +368,15 @@ fn list(conn: &Connection, filter: &RunFilter) -> Result<RunPage, Stop> {
     if let Some(parent) = &filter.parent {
         sql.push_str(" AND parent = ?");
         values.push(parent.as_str().to_owned().into());
+    }
+    if let Some(before) = filter.created_before {
+        // Ids rise with the time: the newer rows are not read.
+        sql.push_str(
+            " AND created_at < ? AND id <= coalesce((SELECT id FROM run INDEXED BY run_by_age
+                  WHERE tenant = ? AND created_at < ? ORDER BY created_at DESC, id DESC LIMIT 1), 0)",
+        );
+        let at = Value::from(millis(before));
+        values.extend([at.clone(), Value::from(filter.tenant.as_str().to_owned()), at]);
     }
     let size = filter.page_size();
     sql.push_str(" ORDER BY id DESC LIMIT ?");

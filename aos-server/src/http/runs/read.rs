@@ -101,6 +101,7 @@ fn filter(state: &AppState, query: ListQuery) -> ApiResult<RunFilter> {
             .parent
             .map(|id| RunId::new(&id).map_err(|e| ApiError::invalid(format!("parent: {e}"))))
             .transpose()?,
+        created_before: None,
         cursor: query.cursor,
         limit,
     })

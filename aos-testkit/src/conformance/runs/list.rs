@@ -1,6 +1,9 @@
 //! Pages of runs, and counts.
 
+use std::time::Duration;
+
 use aos_core::runs::{NewRun, RunFilter, RunState, StoreError};
+use aos_core::time::Timestamp;
 
 use crate::conformance::fixture::{LONG, Runs, new_run, other_tenant, park, run, worker};
 use crate::conformance::{Backend, Outcome};
@@ -58,6 +61,30 @@ pub async fn lists_filter(backend: &dyn Backend) -> Outcome {
         let found = store.runs.list(filter.clone()).await.unwrap();
         let ids: Vec<_> = found.runs.iter().map(|record| record.new.run.as_str()).collect();
         assert_eq!((ids, found.next), (expected, None), "{filter:?}");
+    }
+    Ok(())
+}
+
+/// Only runs created before a time are listed when one is given.
+pub async fn lists_filter_by_age(backend: &dyn Backend) -> Outcome {
+    let store = Runs::fresh(backend).await?;
+    for id in ["old", "middle", "new"] {
+        store.create(id).await;
+        store.roles.pass(Duration::from_secs(10)).await?;
+    }
+    let middle = Some(store.get("middle").await.created_at);
+    let before = |created_before| RunFilter { created_before, ..RunFilter::default() };
+    for (filter, expected) in [
+        (before(Some(Timestamp::MAX)), vec!["new", "middle", "old"]),
+        (before(middle), vec!["old"]),
+        (before(Some(Timestamp::EPOCH)), vec![]),
+        (RunFilter { states: vec![RunState::Queued], ..before(middle) }, vec!["old"]),
+        (RunFilter { states: vec![RunState::Dead], ..before(middle) }, vec![]),
+        (RunFilter { workflow: Some("flow".parse().unwrap()), limit: 1, ..before(middle) }, vec!["old"]),
+    ] {
+        let found = store.runs.list(filter.clone()).await.unwrap();
+        let ids: Vec<_> = found.runs.iter().map(|record| record.new.run.as_str()).collect();
+        assert_eq!(ids, expected, "{filter:?}");
     }
     Ok(())
 }

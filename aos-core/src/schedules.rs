@@ -1,0 +1,107 @@
+//! The contract of a store that keeps schedules: runs that begin by the calendar.
+//!
+//! The store keeps texts and times and knows nothing of calendars: the host computes when a schedule is due next. A due
+//! time makes one run, however many hosts act on it, because the run's idempotency key is [`Schedule::key`].
+
+use crate::BoxFuture;
+use crate::error::Failure;
+use crate::id::{RunId, ScheduleId, TenantId};
+use crate::payload::Payload;
+use crate::queue::Priority;
+use crate::runs::StoreError;
+use crate::time::Timestamp;
+
+/// What to do when a time comes while the run of an earlier one has not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// Leave the time out.
+    #[default]
+    Skip,
+    /// Begin another run beside it.
+    Allow,
+}
+
+/// Runs of one workflow that begin by the calendar.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    /// Its owner.
+    pub tenant: TenantId,
+    /// Its name.
+    pub id: ScheduleId,
+    /// Which workflow: `id`, `id@1.2.3` or `id@^1`, resolved each time.
+    pub workflow: String,
+    /// The input of every run.
+    pub input: Payload,
+    /// How urgent the runs are.
+    pub priority: Priority,
+    /// When: a cron expression, as the host reads it.
+    pub cron: String,
+    /// In which time zone, an IANA name.
+    pub time_zone: String,
+    /// What to do when a time comes too early.
+    pub overlap: Overlap,
+    /// Whether it begins nothing at present.
+    pub paused: bool,
+    /// When it is due next; `None` when it never is.
+    pub next_at: Option<Timestamp>,
+    /// What became of the last time it was due.
+    pub last: Option<Firing>,
+}
+
+impl Schedule {
+    /// The idempotency key of the run for a due time.
+    pub fn key(&self, due: Timestamp) -> String {
+        format!("schedule:{}:{}", self.id, due.as_millis())
+    }
+}
+
+/// What became of one time at which a schedule was due.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Firing {
+    /// The time.
+    pub due: Timestamp,
+    /// The run that it made.
+    pub run: Option<RunId>,
+    /// Why it made none.
+    pub failure: Option<Failure>,
+}
+
+/// Keeps schedules.
+///
+/// # Contract
+/// - `put` adds a schedule or replaces the one of its name, whole, and is durable when it resolves with `Ok`.
+/// - `due` gives schedules that are not paused and whose [`next_at`](Schedule::next_at) has come by the store's clock, of
+///   any tenant, the longest due first.
+/// - `advance` changes [`next_at`](Schedule::next_at) and [`last`](Schedule::last), and nothing else, if the schedule is
+///   still due at `due`; says whether it was. Of several that race, one does it.
+/// - Nothing of one tenant is visible to, or changed by, a call for another; `due` and `advance` are for hosts, which
+///   work for all.
+pub trait ScheduleStore: Send + Sync {
+    /// Keeps a schedule.
+    fn put<'a>(&'a self, schedule: &'a Schedule) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The schedule of this name.
+    fn get<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        id: &'a ScheduleId,
+    ) -> BoxFuture<'a, Result<Option<Schedule>, StoreError>>;
+
+    /// Every schedule of a tenant, by name.
+    fn list<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Vec<Schedule>, StoreError>>;
+
+    /// Forgets a schedule; says whether there was one.
+    fn remove<'a>(&'a self, tenant: &'a TenantId, id: &'a ScheduleId) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// At most `max` schedules that are due.
+    fn due(&self, max: usize) -> BoxFuture<'_, Result<Vec<Schedule>, StoreError>>;
+
+    /// Says what became of a due time, and when the next one is.
+    fn advance<'a>(
+        &'a self,
+        schedule: &'a Schedule,
+        firing: &'a Firing,
+        next_at: Option<Timestamp>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+}

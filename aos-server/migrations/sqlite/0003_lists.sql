@@ -1,0 +1,5 @@
+-- Lists by age and by workflow and state, and the ends of runs for retention.
+
+CREATE INDEX run_by_age ON run (tenant, created_at);
+CREATE INDEX run_by_end ON run (tenant, finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX run_by_workflow ON run (tenant, workflow, state);
