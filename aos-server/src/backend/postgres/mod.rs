@@ -14,6 +14,7 @@ mod create;
 mod error;
 mod held;
 mod journal;
+mod list;
 mod migrate;
 mod purge;
 mod queue;
