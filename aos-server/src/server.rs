@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
+use crate::backlog::{self, Backlog};
 use crate::clock::{self, SystemClock};
 use crate::config::Config;
 use crate::http;
@@ -58,6 +59,8 @@ pub struct Ingredients {
     pub clock: Arc<dyn Clock>,
     /// How the worker works.
     pub worker: WorkerSettings,
+    /// No run is accepted when this many are queued; 0 for no bound.
+    pub max_queued: u64,
     /// What is counted; share it with the adapters.
     pub metrics: Metrics,
     /// Whether inputs and outputs of skills are logged.
@@ -76,8 +79,18 @@ impl Server {
     /// # Errors
     /// A store that fails, or a skill that is registered with another contract under the same version.
     pub async fn new(ingredients: Ingredients) -> Result<Self, Failure> {
-        let Ingredients { stores, registry_store, skills, flows, adapters, clock, worker, metrics, log_skill_params } =
-            ingredients;
+        let Ingredients {
+            stores,
+            registry_store,
+            skills,
+            flows,
+            adapters,
+            clock,
+            worker,
+            max_queued,
+            metrics,
+            log_skill_params,
+        } = ingredients;
         let registry = Registry::build(TenantId::default(), Arc::new(JsonSchemas::new()));
         registry.refresh(&*registry_store).await?;
         register(&registry, &*registry_store, &skills, &flows.1).await?;
@@ -98,6 +111,7 @@ impl Server {
             registry_store,
             adapters,
             plans: Plans::new(Arc::new(JsonSchemas::new())),
+            backlog: Backlog::new(max_queued),
             worker,
             hub,
             metrics,
@@ -131,6 +145,7 @@ impl Server {
             adapters,
             clock: Arc::new(SystemClock),
             worker: WorkerSettings::new(id, config.worker.concurrency),
+            max_queued: config.worker.max_queued,
             metrics,
             log_skill_params: config.log.skill_params,
         })
@@ -159,6 +174,7 @@ impl Server {
         let background = vec![
             tokio::spawn(verification.run(state.host.clone(), done.clone())),
             tokio::spawn(follow_registry(state.clone(), done.clone())),
+            tokio::spawn(backlog::keep_counting(state.clone(), done.clone())),
         ];
         Running { state, worker, background, done }
     }

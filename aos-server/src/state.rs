@@ -12,6 +12,7 @@ use aos_core::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use crate::backlog::Backlog;
 use crate::hub::Hub;
 use crate::plans::Plans;
 use crate::telemetry::Metrics;
@@ -34,6 +35,8 @@ pub struct Parts {
     pub adapters: Adapters,
     /// Plans that are ready to run.
     pub plans: Plans,
+    /// How many runs wait.
+    pub backlog: Backlog,
     /// The in-process worker.
     pub worker: Worker,
     /// Who waits for which run.

@@ -9,6 +9,8 @@ use crate::skill::http_call::AllowList;
 pub struct Worker {
     /// Runs advanced at the same time.
     pub concurrency: usize,
+    /// No run is accepted when this many are queued; 0 for no bound.
+    pub max_queued: u64,
     /// What `http_call` may reach although it is not public.
     pub http_allow: AllowList,
 }
@@ -17,7 +19,8 @@ impl Worker {
     pub(crate) fn read(reader: &mut Reader) -> Option<Self> {
         let concurrency =
             reader.get(&table::WORKER_CONCURRENCY, |text| usize::try_from(integer(1..=10_000)(text)?).ok());
+        let max_queued = reader.get(&table::MAX_QUEUED, integer(0..=1_000_000_000));
         let http_allow = reader.try_optional(&table::HTTP_ALLOW, AllowList::parse);
-        Some(Self { concurrency: concurrency?, http_allow: http_allow?.unwrap_or_default() })
+        Some(Self { concurrency: concurrency?, max_queued: max_queued?, http_allow: http_allow?.unwrap_or_default() })
     }
 }
