@@ -19,7 +19,7 @@ use serde::de::value::{Error as TextError, StrDeserializer};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 
-use super::row::{millis, timestamp};
+use super::row::{millis, readable, timestamp};
 use super::{Postgres, Stop};
 use crate::backend::watch::Topic;
 
@@ -197,11 +197,6 @@ async fn write(connection: &mut PgConnection, tenant: &TenantId, change: &Change
     let query = sqlx::query(sql).bind(tenant.as_str()).bind(millis(change.at)).bind(change.action.as_str()).bind(kind);
     query.bind(format!("{id}@{version}")).bind(status).bind(&reason).execute(connection).await?;
     Ok(())
-}
-
-/// A reason as the column can hold it: Postgres has no U+0000 in texts.
-fn readable(reason: &str) -> String {
-    reason.replace('\0', "\u{FFFD}")
 }
 
 async fn revision(connection: &mut PgConnection, tenant: &TenantId) -> sqlx::Result<u64> {
