@@ -6,6 +6,7 @@
 
 mod install;
 mod postgres;
+mod proxy;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -16,6 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use postgres::{Database, Postgres};
+pub use proxy::{Proxy, Way};
 
 /// A port of 127.0.0.1 on which nothing listens now.
 fn free_port() -> io::Result<u16> {
