@@ -7,6 +7,7 @@
 mod install;
 mod postgres;
 mod proxy;
+mod redis;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use postgres::{Database, Postgres};
 pub use proxy::{Proxy, Way};
+pub use redis::Redis;
 
 /// A port of 127.0.0.1 on which nothing listens now.
 fn free_port() -> io::Result<u16> {
