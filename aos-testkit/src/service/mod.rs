@@ -6,6 +6,7 @@
 
 mod install;
 mod postgres;
+mod proxy;
 mod redis;
 
 use std::fs::DirBuilder;
@@ -17,6 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use postgres::{Database, Postgres};
+pub use proxy::{Proxy, Way};
 pub use redis::Redis;
 
 /// A port of 127.0.0.1 on which nothing listens now.
