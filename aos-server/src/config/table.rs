@@ -40,7 +40,7 @@ settings! {
         ALLOW_INSECURE = "AOS_ALLOW_INSECURE", "`true` or `false`", Some("false"), "true", plain, "Serve without API keys on an address that other machines reach. Only behind something that authenticates.";
     }
     "Data": {
-        DATABASE_URL = "DATABASE_URL", "`sqlite://<path>` or `postgres://<user>:<password>@<host>:<port>/<database>`", Some("sqlite://aos-data/aos.db"), "postgres://nova@localhost:5433/nova_aos", secret, "Where runs, journals and the registry are kept. `sqlite://path` is relative to the working directory, `sqlite:///path` absolute; the file and its directory are created. A Postgres database is shared by as many processes as wanted; it must exist, and its tables are created.";
+        DATABASE_URL = "DATABASE_URL", "`sqlite://<path>` or `postgres://<user>:<password>@<host>:<port>/<database>`", Some("sqlite://aos-data/aos.db"), "postgres://nova@localhost:5433/nova_aos", secret, "Where runs, journals and the registry are kept. `sqlite://path` is relative to the working directory, `sqlite:///path` absolute; the file and its directory are created. A Postgres database is shared by as many processes as wanted; it must exist, and its tables are created. A pooler in transaction mode (PgBouncer) before it is noticed; `?pgbouncer=true` or `false` says instead whether there is one.";
         REDIS_URL = "REDIS_URL", "nothing yet: Redis comes with the next release", None, "redis://127.0.0.1:6379", secret, "Redis, for several processes. Comes with the next release; until then a value stops the start.";
     }
     "Models": {

@@ -5,6 +5,7 @@
 //! - **One clock.** Lease deadlines are the database's (`aos_now()`), so that a process with a wrong clock does no harm.
 //! - **Unknown outcomes are read back.** When the connection breaks under a batch, the batch is sent again, and what
 //!   the fences then reject is compared with what is in the tables.
+//! - **Any pooler.** PgBouncer in transaction mode is noticed; see `session.rs` for what is different then.
 //! - **No cancellation trouble.** Work on the database runs in tasks of its own; a caller's future only waits.
 
 mod batch;
@@ -20,6 +21,7 @@ mod queue;
 mod registry;
 mod row;
 mod runs;
+mod session;
 mod watch;
 
 use std::future::Future;
@@ -30,7 +32,6 @@ use aos_core::driver::Stores;
 use aos_core::journal::JournalStore;
 use aos_core::registry::RegistryStore;
 use aos_core::runs::{RunStore, StoreError};
-use sqlx::PgPool;
 
 pub use migrate::{Migration, pending};
 
@@ -40,6 +41,7 @@ use connection::Pools;
 use create::Creations;
 use error::{Fault, closed};
 use journal::Appends;
+use session::Pool;
 
 /// The stores of one Postgres database. Clones share the connections.
 #[derive(Clone)]
@@ -49,7 +51,7 @@ pub struct PostgresStores(Arc<Postgres>);
 struct Postgres {
     pools: Pools,
     /// That of the pools which is for all but the batches.
-    pool: PgPool,
+    pool: Pool,
     /// Host, port and database, for messages.
     place: Arc<str>,
     appends: Queue<Appends>,
@@ -98,6 +100,12 @@ impl PostgresStores {
         &self.0.place
     }
 
+    /// Whether a pooler (PgBouncer in transaction mode) stands before the database; then every statement is a
+    /// transaction. Found out when the connection is made, unless the URL says it by `pgbouncer=true` or `false`.
+    pub fn is_pooled(&self) -> bool {
+        self.0.pool.is_pooled()
+    }
+
     /// Runs, leases and inboxes.
     pub fn runs(&self) -> Arc<dyn RunStore> {
         Arc::clone(&self.0) as _
@@ -136,7 +144,7 @@ impl Postgres {
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Stop>> + Send + 'static,
-        W: FnOnce(PgPool) -> F,
+        W: FnOnce(Pool) -> F,
     {
         let task = tokio::spawn(work(self.pool.clone()));
         match task.await {
