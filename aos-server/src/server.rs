@@ -42,6 +42,25 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 /// How long to leave a store alone that failed to tell about the registry.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
+/// What a process does beside advancing runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It answers the whole API.
+    Serve,
+    /// It answers questions about its health, and no others.
+    Worker,
+}
+
+impl Role {
+    /// The role as operators read it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Worker => "worker",
+        }
+    }
+}
+
 /// What a server is made of.
 pub struct Ingredients {
     /// Runs, journals and blobs.
@@ -130,7 +149,7 @@ impl Server {
             flows: (Flows::new(), Vec::new()),
             adapters,
             clock: Arc::new(SystemClock),
-            worker: WorkerSettings::new(id, config.worker.concurrency),
+            worker: WorkerSettings { lease: config.worker.lease, ..WorkerSettings::new(id, config.worker.concurrency) },
             metrics,
             log_skill_params: config.log.skill_params,
         })
@@ -184,8 +203,16 @@ impl Running {
     ///
     /// # Errors
     /// A socket that fails.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
-        let router = http::router(self.state.clone());
+    pub async fn serve(
+        self,
+        role: Role,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), Failure> {
+        let router = match role {
+            Role::Serve => http::router(self.state.clone()),
+            Role::Worker => http::health_router(self.state.clone()),
+        };
         let stopping = self.state.stopping.clone();
         let listener = listener.tap_io(|stream| {
             // Answers are small and wait for nothing; without it they would wait for each other.
@@ -230,11 +257,12 @@ impl Running {
     }
 }
 
-/// Runs the server that settings describe until `shutdown` resolves. `listening` is told once requests are answered.
+/// Runs the process that settings describe until `shutdown` resolves. `listening` is told once requests are answered.
 ///
 /// # Errors
 /// As [`Server::from_config`]; an address that can't be listened on.
-pub async fn serve(
+pub async fn run(
+    role: Role,
     config: &Config,
     listening: impl FnOnce(SocketAddr, &Backend, &AppState),
     shutdown: impl Future<Output = ()>,
@@ -248,7 +276,7 @@ pub async fn serve(
     let (server, backend) = Server::from_config(config).await?;
     let running = server.start();
     listening(listener.local_addr().map_err(taken)?, &backend, running.state());
-    let served = running.serve(listener, shutdown).await;
+    let served = running.serve(role, listener, shutdown).await;
     backend.close().await;
     served
 }

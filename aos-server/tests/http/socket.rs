@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use aos_server::server::Role;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,7 +26,7 @@ impl Served {
         let (shutdown, asked) = oneshot::channel();
         let serving = tokio::spawn(async move {
             let asked = async { asked.await.unwrap() };
-            api.running.serve(listener, asked).await.unwrap();
+            api.running.serve(Role::Serve, listener, asked).await.unwrap();
         });
         Self { address, shutdown, serving, http: reqwest::Client::new() }
     }

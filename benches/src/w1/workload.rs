@@ -13,7 +13,7 @@ use aos_core::workflow::{Definition, Plan};
 use aos_core::{Failure, Payload};
 use aos_server::backend::Backend;
 use aos_server::clock::SystemClock;
-use aos_server::server::{Ingredients, Server};
+use aos_server::server::{Ingredients, Role, Server};
 use aos_server::telemetry::Metrics;
 use aos_server::worker::WorkerSettings;
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ pub async fn serve(backend: Backend) -> Result<Served> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     let (stop, stopped) = oneshot::channel();
-    let serving = tokio::spawn(server.start().serve(listener, async move { drop(stopped.await) }));
+    let serving = tokio::spawn(server.start().serve(Role::Serve, listener, async move { drop(stopped.await) }));
     let answer = reqwest::Client::new()
         .post(format!("{url}/v1/workflows"))
         .header("content-type", "application/json")
