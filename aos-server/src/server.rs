@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
 use crate::clock::{self, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, Database};
 use crate::http;
 use crate::hub::{HeardJournal, Hub};
 use crate::plans::Plans;
@@ -35,6 +35,10 @@ use crate::worker::{Leases, Worker, WorkerSettings};
 
 /// A run that would wait longer than this gives its worker back.
 const PARK_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a server goes on answering that shares its database with others, unless settings say otherwise: the time
+/// in which load balancers notice that it is not ready.
+const LEAVE_AFTER: Duration = Duration::from_secs(3);
 
 /// How long open requests may take once the process is about to end.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
@@ -123,6 +127,7 @@ impl Server {
             findings,
             tenant: TenantId::default(),
             started: clock::now(),
+            leaving: CancellationToken::new(),
             stopping: CancellationToken::new(),
         });
         Ok(Self { state, verification })
@@ -197,9 +202,9 @@ impl Running {
         &self.state
     }
 
-    /// Answers requests on `listener` until `shutdown` resolves, and then ends in order: the server is no longer
-    /// ready and claims nothing more, runs in hand come to an end or are given back, open requests are answered, ended
-    /// runs are replayed.
+    /// Answers requests on `listener` until `shutdown` resolves, and then ends in order. For the time `leave_after` the
+    /// server says that it is not ready, and does everything as before. Then it claims nothing more, runs in hand come
+    /// to an end or are given back, open requests are answered, ended runs are replayed.
     ///
     /// # Errors
     /// A socket that fails.
@@ -207,6 +212,7 @@ impl Running {
         self,
         role: Role,
         listener: TcpListener,
+        leave_after: Duration,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
         let router = match role {
@@ -220,6 +226,15 @@ impl Running {
         });
         let serving = axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned());
         let mut serving = tokio::spawn(serving.into_future());
+        let leaving = self.state.leaving.clone();
+        let shutdown = async {
+            shutdown.await;
+            leaving.cancel();
+            if !leave_after.is_zero() {
+                tracing::info!(s = leave_after.as_secs(), "not ready from now on; answering a while longer");
+            }
+            tokio::time::sleep(leave_after).await;
+        };
         let ended = tokio::select! {
             () = shutdown => None,
             ended = &mut serving => Some(ended),
@@ -276,9 +291,18 @@ pub async fn run(
     let (server, backend) = Server::from_config(config).await?;
     let running = server.start();
     listening(listener.local_addr().map_err(taken)?, &backend, running.state());
-    let served = running.serve(role, listener, shutdown).await;
+    let served = running.serve(role, listener, leave_after(role, config), shutdown).await;
     backend.close().await;
     served
+}
+
+/// Only a server that shares its database has others beside it to which a load balancer can turn.
+fn leave_after(role: Role, config: &Config) -> Duration {
+    match (role, &config.database) {
+        (Role::Serve, Database::Postgres(_)) => config.listen.drain_delay.unwrap_or(LEAVE_AFTER),
+        (Role::Serve, Database::Sqlite(_)) => config.listen.drain_delay.unwrap_or_default(),
+        (Role::Worker, _) => Duration::ZERO,
+    }
 }
 
 /// The adapters that settings describe.

@@ -1,6 +1,7 @@
 //! The workload: a plan of five steps, the skill they call, a host and a server that have it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aos_core::driver::{Host, Stores};
 use aos_core::flow::Flows;
@@ -93,7 +94,8 @@ pub async fn serve(backend: Backend) -> Result<Served> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     let (stop, stopped) = oneshot::channel();
-    let serving = tokio::spawn(server.start().serve(Role::Serve, listener, async move { drop(stopped.await) }));
+    let serving =
+        tokio::spawn(server.start().serve(Role::Serve, listener, Duration::ZERO, async move { drop(stopped.await) }));
     let answer = reqwest::Client::new()
         .post(format!("{url}/v1/workflows"))
         .header("content-type", "application/json")

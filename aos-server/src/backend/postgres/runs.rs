@@ -12,10 +12,11 @@ use aos_core::runs::{
     Claim, Created, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage, RunRecord,
     RunState, RunStore, StoreError,
 };
-use sqlx::{AssertSqlSafe, PgPool, Row};
+use sqlx::{AssertSqlSafe, Row};
 
 use super::create::Creation;
 use super::row::{NEVER, columns, millis, millis_of, record, timestamp};
+use super::session::Pool;
 use super::{Postgres, Stop, purge, queue};
 use crate::backend::watch::Topic;
 
@@ -184,7 +185,7 @@ pub(super) fn no_run(run: &RunId) -> StoreError {
     StoreError::NotFound { what: "run", id: run.to_string() }
 }
 
-async fn send(pool: &PgPool, tenant: &TenantId, run: &RunId, message: &Message) -> Result<u64, Stop> {
+async fn send(pool: &Pool, tenant: &TenantId, run: &RunId, message: &Message) -> Result<u64, Stop> {
     let (signal, content) = match message {
         Message::Signal { name, payload } => (Some(name.as_bytes()), payload.as_str()),
         Message::Cancel { reason } => (None, reason.as_str()),
@@ -208,7 +209,7 @@ async fn send(pool: &PgPool, tenant: &TenantId, run: &RunId, message: &Message) 
     }
 }
 
-async fn inbox(pool: &PgPool, tenant: &TenantId, run: &RunId, after: u64) -> Result<Vec<InboxItem>, Stop> {
+async fn inbox(pool: &Pool, tenant: &TenantId, run: &RunId, after: u64) -> Result<Vec<InboxItem>, Stop> {
     let damaged = |seq: i64, why: String| StoreError::Corrupt {
         what: "inbox of run",
         id: run.to_string(),
@@ -243,7 +244,7 @@ async fn inbox(pool: &PgPool, tenant: &TenantId, run: &RunId, after: u64) -> Res
 
 /// Whether there is something after `after` in the inbox, or the run has ended or is to pause, or there is no such
 /// run.
-async fn has_changed(pool: &PgPool, tenant: &TenantId, run: &RunId, after: u64) -> sqlx::Result<bool> {
+async fn has_changed(pool: &Pool, tenant: &TenantId, run: &RunId, after: u64) -> sqlx::Result<bool> {
     let sql = "SELECT state NOT IN ('queued', 'running', 'parked', 'paused') OR pausing OR inbox_last > $3
                FROM run WHERE tenant = $1 AND run = $2";
     let after = i64::try_from(after).unwrap_or(i64::MAX);
@@ -252,7 +253,7 @@ async fn has_changed(pool: &PgPool, tenant: &TenantId, run: &RunId, after: u64) 
     Ok(changed.unwrap_or(true))
 }
 
-async fn list(pool: &PgPool, filter: &RunFilter) -> Result<RunPage, Stop> {
+async fn list(pool: &Pool, filter: &RunFilter) -> Result<RunPage, Stop> {
     let before: i64 = match &filter.cursor {
         None => i64::MAX,
         Some(cursor) => cursor
@@ -315,7 +316,7 @@ async fn list(pool: &PgPool, filter: &RunFilter) -> Result<RunPage, Stop> {
     Ok(page)
 }
 
-async fn stats(pool: &PgPool) -> Result<QueueStats, Stop> {
+async fn stats(pool: &Pool) -> Result<QueueStats, Stop> {
     let sql = "SELECT state, count(*), min(ready_at), aos_now() FROM run WHERE ready_at IS NOT NULL GROUP BY state";
     let mut counts: Vec<(String, i64)> = Vec::new();
     let mut oldest = None;
