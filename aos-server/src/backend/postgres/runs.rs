@@ -12,10 +12,11 @@ use aos_core::runs::{
     RunStore, StoreError,
 };
 use aos_core::{BoxFuture, Failure};
-use sqlx::{PgPool, Row};
+use sqlx::Row;
 
 use super::create::Creation;
 use super::row::{NEVER, columns, millis_of, record};
+use super::session::Pool;
 use super::{Postgres, Stop, list, purge, queue};
 use crate::backend::watch::Topic;
 
@@ -211,7 +212,7 @@ pub(super) fn no_run(run: &RunId) -> StoreError {
     StoreError::NotFound { what: "run", id: run.to_string() }
 }
 
-async fn send(pool: &PgPool, tenant: &TenantId, run: &RunId, message: &Message) -> Result<u64, Stop> {
+async fn send(pool: &Pool, tenant: &TenantId, run: &RunId, message: &Message) -> Result<u64, Stop> {
     let (signal, content) = match message {
         Message::Signal { name, payload } => (Some(name.as_bytes()), payload.as_str()),
         Message::Cancel { reason } => (None, reason.as_str()),
@@ -235,7 +236,7 @@ async fn send(pool: &PgPool, tenant: &TenantId, run: &RunId, message: &Message) 
     }
 }
 
-async fn inbox(pool: &PgPool, tenant: &TenantId, run: &RunId, after: u64) -> Result<Vec<InboxItem>, Stop> {
+async fn inbox(pool: &Pool, tenant: &TenantId, run: &RunId, after: u64) -> Result<Vec<InboxItem>, Stop> {
     let damaged = |seq: i64, why: String| StoreError::Corrupt {
         what: "inbox of run",
         id: run.to_string(),
@@ -270,7 +271,7 @@ async fn inbox(pool: &PgPool, tenant: &TenantId, run: &RunId, after: u64) -> Res
 
 /// Whether there is something after `after` in the inbox, or the run has ended or is to pause, or there is no such
 /// run.
-async fn has_changed(pool: &PgPool, tenant: &TenantId, run: &RunId, after: u64) -> sqlx::Result<bool> {
+async fn has_changed(pool: &Pool, tenant: &TenantId, run: &RunId, after: u64) -> sqlx::Result<bool> {
     let sql = "SELECT state NOT IN ('queued', 'running', 'parked', 'paused') OR pausing OR inbox_last > $3
                FROM run WHERE tenant = $1 AND run = $2";
     let after = i64::try_from(after).unwrap_or(i64::MAX);

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aos_core::id::{RunId, TenantId};
-use sqlx::{PgPool, Row};
+use sqlx::Row;
 
 use super::Postgres;
+use super::session::Pool;
 use crate::backend::watch::{Topic, Waiters};
 
 /// How often.
@@ -46,7 +47,7 @@ const TABLES: &str = "
     FROM pg_class AS tables LEFT JOIN pg_trigger AS triggers ON tgrelid = tables.oid AND tgname = relname || '_changed'
     WHERE tables.oid IN (to_regclass('skills'), to_regclass('workflows'))";
 
-async fn look(pool: &PgPool, waiters: &Waiters, seen: &mut Seen, tables: &mut Option<String>) -> sqlx::Result<()> {
+async fn look(pool: &Pool, waiters: &Waiters, seen: &mut Seen, tables: &mut Option<String>) -> sqlx::Result<()> {
     let topics = waiters.waited_for();
     let mut found = Seen::with_capacity(topics.len());
     let runs: Vec<_> = topics.iter().filter_map(Topic::run).collect();
