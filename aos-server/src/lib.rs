@@ -13,5 +13,6 @@ pub mod plans;
 pub mod server;
 pub mod skill;
 pub mod state;
+pub mod switchboard;
 pub mod telemetry;
 pub mod worker;

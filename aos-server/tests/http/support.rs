@@ -14,8 +14,9 @@ use aos_core::skill::{Skill, SkillContract, SkillOutput, TypedSkill};
 use aos_core::time::Clock;
 use aos_core::workflow::{Plan, PlanBuilder};
 use aos_core::{Failure, Payload, codes};
+use aos_server::backend::Control;
 use aos_server::clock::SystemClock;
-use aos_server::server::{Ingredients, Running, Server};
+use aos_server::server::{Ingredients, Role, Running, Server};
 use aos_server::state::AppState;
 use aos_server::telemetry::Metrics;
 use aos_server::worker::WorkerSettings;
@@ -57,6 +58,7 @@ impl Api {
         let server = Server::new(Ingredients {
             stores,
             registry_store: Arc::new(MemoryRegistry::new()),
+            control: Control::in_memory(&clock),
             skills: skills(&calls),
             flows: flows(),
             adapters: Adapters::new(Arc::new(Switches::default())).with(Arc::new(StubAdapter)),
@@ -68,7 +70,7 @@ impl Api {
         .await
         .unwrap();
         let router = server.router();
-        Self { router, running: server.start(), calls }
+        Self { router, running: server.start(Role::Serve), calls }
     }
 
     pub fn state(&self) -> &AppState {

@@ -287,6 +287,7 @@ macro_rules! conformance_tests {
             racing_creations_make_one_run
             creating_with_a_claim_leases
             a_dropped_create_is_whole_or_nothing
+            a_key_gives_its_run
             tenants_are_apart
             oldest_is_claimed_first
             racing_claims_give_each_run_once
@@ -313,6 +314,8 @@ macro_rules! conformance_tests {
             changed_hears_another_process
             pages_are_stable_under_inserts
             lists_filter
+            lists_filter_by_end
+            counting_stops
             lists_filter_by_age
             an_unknown_cursor_is_refused
             stats_count
@@ -325,6 +328,7 @@ macro_rules! conformance_tests {
             a_held_run_is_paused_when_it_is_let_go
             a_paused_run_can_be_cancelled
             a_dead_run_can_be_revived
+            a_dead_run_can_be_discarded
             ended_runs_are_purged
             a_child_is_kept_for_its_parent
         }

@@ -2,6 +2,7 @@
 
 pub mod act;
 pub mod create;
+mod filter;
 pub mod fork;
 pub mod read;
 pub mod replay;
