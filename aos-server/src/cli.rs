@@ -48,6 +48,8 @@ pub enum Format {
 pub enum Command {
     /// Serve the API and advance runs.
     Serve(ServeArgs),
+    /// Advance runs of a database that other processes serve; answers /health and /metrics only.
+    Worker(ServeArgs),
     /// Run a definition once, here, and print its output.
     Run(RunArgs),
     /// Replay golden files offline and print their content hashes.

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
 use crate::clock::{self, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, Database};
 use crate::http;
 use crate::hub::{HeardJournal, Hub};
 use crate::plans::Plans;
@@ -36,11 +36,34 @@ use crate::worker::{Leases, Worker, WorkerSettings};
 /// A run that would wait longer than this gives its worker back.
 const PARK_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a server goes on answering that shares its database with others, unless settings say otherwise: the time
+/// in which load balancers notice that it is not ready.
+const LEAVE_AFTER: Duration = Duration::from_secs(3);
+
 /// How long open requests may take once the process is about to end.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// How long to leave a store alone that failed to tell about the registry.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// What a process does beside advancing runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It answers the whole API.
+    Serve,
+    /// It answers questions about its health, and no others.
+    Worker,
+}
+
+impl Role {
+    /// The role as operators read it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Worker => "worker",
+        }
+    }
+}
 
 /// What a server is made of.
 pub struct Ingredients {
@@ -104,6 +127,7 @@ impl Server {
             findings,
             tenant: TenantId::default(),
             started: clock::now(),
+            leaving: CancellationToken::new(),
             stopping: CancellationToken::new(),
         });
         Ok(Self { state, verification })
@@ -130,7 +154,7 @@ impl Server {
             flows: (Flows::new(), Vec::new()),
             adapters,
             clock: Arc::new(SystemClock),
-            worker: WorkerSettings::new(id, config.worker.concurrency),
+            worker: WorkerSettings { lease: config.worker.lease, ..WorkerSettings::new(id, config.worker.concurrency) },
             metrics,
             log_skill_params: config.log.skill_params,
         })
@@ -178,14 +202,23 @@ impl Running {
         &self.state
     }
 
-    /// Answers requests on `listener` until `shutdown` resolves, and then ends in order: the server is no longer
-    /// ready and claims nothing more, runs in hand come to an end or are given back, open requests are answered, ended
-    /// runs are replayed.
+    /// Answers requests on `listener` until `shutdown` resolves, and then ends in order. For the time `leave_after` the
+    /// server says that it is not ready, and does everything as before. Then it claims nothing more, runs in hand come
+    /// to an end or are given back, open requests are answered, ended runs are replayed.
     ///
     /// # Errors
     /// A socket that fails.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
-        let router = http::router(self.state.clone());
+    pub async fn serve(
+        self,
+        role: Role,
+        listener: TcpListener,
+        leave_after: Duration,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), Failure> {
+        let router = match role {
+            Role::Serve => http::router(self.state.clone()),
+            Role::Worker => http::health_router(self.state.clone()),
+        };
         let stopping = self.state.stopping.clone();
         let listener = listener.tap_io(|stream| {
             // Answers are small and wait for nothing; without it they would wait for each other.
@@ -193,6 +226,15 @@ impl Running {
         });
         let serving = axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned());
         let mut serving = tokio::spawn(serving.into_future());
+        let leaving = self.state.leaving.clone();
+        let shutdown = async {
+            shutdown.await;
+            leaving.cancel();
+            if !leave_after.is_zero() {
+                tracing::info!(s = leave_after.as_secs(), "not ready from now on; answering a while longer");
+            }
+            tokio::time::sleep(leave_after).await;
+        };
         let ended = tokio::select! {
             () = shutdown => None,
             ended = &mut serving => Some(ended),
@@ -230,11 +272,12 @@ impl Running {
     }
 }
 
-/// Runs the server that settings describe until `shutdown` resolves. `listening` is told once requests are answered.
+/// Runs the process that settings describe until `shutdown` resolves. `listening` is told once requests are answered.
 ///
 /// # Errors
 /// As [`Server::from_config`]; an address that can't be listened on.
-pub async fn serve(
+pub async fn run(
+    role: Role,
     config: &Config,
     listening: impl FnOnce(SocketAddr, &Backend, &AppState),
     shutdown: impl Future<Output = ()>,
@@ -248,9 +291,18 @@ pub async fn serve(
     let (server, backend) = Server::from_config(config).await?;
     let running = server.start();
     listening(listener.local_addr().map_err(taken)?, &backend, running.state());
-    let served = running.serve(listener, shutdown).await;
+    let served = running.serve(role, listener, leave_after(role, config), shutdown).await;
     backend.close().await;
     served
+}
+
+/// Only a server that shares its database has others beside it to which a load balancer can turn.
+fn leave_after(role: Role, config: &Config) -> Duration {
+    match (role, &config.database) {
+        (Role::Serve, Database::Postgres(_)) => config.listen.drain_delay.unwrap_or(LEAVE_AFTER),
+        (Role::Serve, Database::Sqlite(_)) => config.listen.drain_delay.unwrap_or_default(),
+        (Role::Worker, _) => Duration::ZERO,
+    }
 }
 
 /// The adapters that settings describe.

@@ -46,6 +46,8 @@ pub struct Parts {
     pub tenant: TenantId,
     /// When the process began.
     pub started: Timestamp,
+    /// Set when the process was asked to end: it is not ready any more, and answers all the same for a while.
+    pub leaving: CancellationToken,
     /// Set when the process is about to end: streams come to an end then.
     pub stopping: CancellationToken,
 }
@@ -54,6 +56,11 @@ impl AppState {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// Whether the process takes on work, and will for all it knows.
+    pub fn stays(&self) -> bool {
+        self.worker.accepts() && !self.leaving.is_cancelled()
     }
 }
 

@@ -8,6 +8,7 @@ mod doctor;
 mod golden;
 mod input;
 mod local;
+mod process;
 mod progress;
 mod registry;
 mod replay;
@@ -17,6 +18,7 @@ mod serve;
 mod settings;
 mod ui;
 mod verdict;
+mod worker;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -44,6 +46,7 @@ fn dispatch(ui: &Ui, cli: Cli) -> CommandResult {
     let sources = settings::sources(&cli.set);
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => block_on(serve::run(sources, &args)),
+        Command::Worker(args) => block_on(worker::run(sources, &args)),
         Command::Run(args) => block_on(run::run(ui, sources, args)),
         Command::Replay(args) => replay::run(ui, &args.files),
         Command::Golden(GoldenCommand::Record(args)) => block_on(golden::record(ui, sources, *args)),

@@ -38,10 +38,22 @@ pub fn router(state: AppState) -> Router {
         .merge(about_itself)
         .split_for_parts();
     document.complete(openapi);
+    framed(router, &state)
+}
+
+/// What a process answers that only advances runs.
+pub fn health_router(state: AppState) -> Router {
+    let (router, _) = OpenApiRouter::new().merge(health()).with_state(state.clone()).split_for_parts();
+    framed(router, &state)
+}
+
+/// Answers to what no route has, and what happens around every handler.
+fn framed(router: Router, state: &AppState) -> Router {
     router
         .fallback(middleware::no_route)
         .method_not_allowed_fallback(middleware::no_method)
         .layer(from_fn_with_state(state.metrics.clone(), middleware::observe))
+        .layer(from_fn_with_state(state.leaving.clone(), middleware::close))
 }
 
 fn health() -> Routes {

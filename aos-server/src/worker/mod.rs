@@ -61,12 +61,12 @@ pub struct WorkerSettings {
 }
 
 impl WorkerSettings {
-    /// The settings of a server: leases of 30 s, a look for work every 250 ms, 25 s of grace.
+    /// The settings of a server: leases of 10 s, a look for work every 250 ms, 25 s of grace.
     pub fn new(id: WorkerId, concurrency: usize) -> Self {
         Self {
             id,
             concurrency,
-            lease: Duration::from_secs(30),
+            lease: Duration::from_secs(10),
             poll: Duration::from_millis(250),
             grace: Duration::from_secs(25),
         }

@@ -6,13 +6,14 @@ use std::time::Duration;
 use aos_core::id::{RunId, TenantId, WorkerId};
 use aos_core::money::Money;
 use aos_core::runs::{Created, Lease, NewRun, RunRecord, RunState, StoreError};
-use sqlx::{PgConnection, Row};
+use sqlx::Row;
 
 use super::Stop;
 use super::batch::Batch;
 use super::error::Fault;
 use super::row::{columns, millis, picodollars, record, timestamp};
 use super::runs::no_run;
+use super::session::Connection;
 
 /// A run to accept, and who is to hold it from the start.
 pub(super) struct Creation {
@@ -69,7 +70,7 @@ impl Batch for Creations {
 
     async fn write(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         items: &[Creation],
         again: bool,
     ) -> Result<Vec<Result<Created, StoreError>>, Fault> {
@@ -124,7 +125,7 @@ impl Batch for Creations {
 }
 
 /// The run that a creation names already, by its key or its id.
-async fn existing(connection: &mut PgConnection, item: &Creation, again: bool) -> Result<Created, Stop> {
+async fn existing(connection: &mut Connection, item: &Creation, again: bool) -> Result<Created, Stop> {
     let sql = concat!(
         "SELECT ",
         columns!(),

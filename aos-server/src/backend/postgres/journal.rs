@@ -8,12 +8,13 @@ use aos_core::event::RunFinished;
 use aos_core::id::{RunId, TenantId};
 use aos_core::journal::{Append, JournalStore, Line, Transition};
 use aos_core::runs::{RunState, StoreError};
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::Row;
 
 use super::batch::Batch;
 use super::error::Fault;
 use super::row::{NEVER, millis, picodollars};
 use super::runs::no_run;
+use super::session::{Connection, Pool};
 use super::{Postgres, Stop};
 use crate::backend::watch::{Topic, Waiters};
 
@@ -120,7 +121,7 @@ impl Batch for Appends {
 
     async fn write(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         items: &[Prepared],
         again: bool,
     ) -> Result<Vec<Result<(), StoreError>>, Fault> {
@@ -142,7 +143,7 @@ impl Batch for Appends {
 
 /// Writes what the fences let through; gives the places of that in `items`.
 async fn write_fenced(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     items: &[Prepared],
 ) -> sqlx::Result<std::collections::HashSet<usize>> {
     fn column<'a, T>(items: &'a [Prepared], of: impl Fn(&'a Prepared) -> T) -> Vec<T> {
@@ -182,7 +183,7 @@ async fn write_fenced(
 }
 
 /// Why an append was rejected; `Ok` when it was not, and only its answer was lost.
-async fn why_not(connection: &mut PgConnection, item: &Prepared, again: bool) -> sqlx::Result<Result<(), StoreError>> {
+async fn why_not(connection: &mut Connection, item: &Prepared, again: bool) -> sqlx::Result<Result<(), StoreError>> {
     let lease = &item.append.lease;
     let sql = "SELECT epoch, worker, next_index, state,
                       (SELECT text FROM entry WHERE entry.run = run.id AND first = $3) AS text
@@ -267,7 +268,7 @@ impl End {
     }
 }
 
-async fn lines(pool: &PgPool, tenant: &TenantId, run: &RunId, from: u64, limit: usize) -> Result<Vec<Line>, Stop> {
+async fn lines(pool: &Pool, tenant: &TenantId, run: &RunId, from: u64, limit: usize) -> Result<Vec<Line>, Stop> {
     let damaged = |index: i64, why: String| StoreError::Corrupt {
         what: "journal of run",
         id: run.to_string(),

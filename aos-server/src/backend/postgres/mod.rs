@@ -5,6 +5,7 @@
 //! - **One clock.** Lease deadlines are the database's (`aos_now()`), so that a process with a wrong clock does no harm.
 //! - **Unknown outcomes are read back.** When the connection breaks under a batch, the batch is sent again, and what
 //!   the fences then reject is compared with what is in the tables.
+//! - **Any pooler.** PgBouncer in transaction mode is noticed; see `session.rs` for what is different then.
 //! - **No cancellation trouble.** Work on the database runs in tasks of its own; a caller's future only waits.
 
 mod batch;
@@ -21,6 +22,7 @@ mod registry;
 mod row;
 mod runs;
 mod schedules;
+mod session;
 mod slots;
 mod switches;
 mod watch;
@@ -38,7 +40,6 @@ use aos_core::schedules::ScheduleStore;
 use aos_core::slots::SlotStore;
 use aos_core::switches::SwitchStore;
 use aos_core::workers::WorkerStore;
-use sqlx::PgPool;
 
 pub use migrate::{Migration, pending};
 
@@ -49,6 +50,7 @@ use connection::Pools;
 use create::Creations;
 use error::{Fault, closed};
 use journal::Appends;
+use session::Pool;
 
 /// The stores of one Postgres database. Clones share the connections.
 #[derive(Clone)]
@@ -58,7 +60,7 @@ pub struct PostgresStores(Arc<Postgres>);
 struct Postgres {
     pools: Pools,
     /// That of the pools which is for all but the batches.
-    pool: PgPool,
+    pool: Pool,
     /// Host, port and database, for messages.
     place: Arc<str>,
     appends: Queue<Appends>,
@@ -105,6 +107,12 @@ impl PostgresStores {
     /// Host, port and database, without user and password.
     pub fn place(&self) -> &str {
         &self.0.place
+    }
+
+    /// Whether a pooler (PgBouncer in transaction mode) stands before the database; then every statement is a
+    /// transaction. Found out when the connection is made, unless the URL says it by `pgbouncer=true` or `false`.
+    pub fn is_pooled(&self) -> bool {
+        self.0.pool.is_pooled()
     }
 
     /// Runs, leases and inboxes.
@@ -170,7 +178,7 @@ impl Postgres {
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Stop>> + Send + 'static,
-        W: FnOnce(PgPool) -> F,
+        W: FnOnce(Pool) -> F,
     {
         let task = tokio::spawn(work(self.pool.clone()));
         match task.await {

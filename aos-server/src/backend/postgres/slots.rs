@@ -134,7 +134,7 @@ mod tests {
         for (n, is_lost) in [(1_u32, false), (2, true)] {
             let mut renewal = stores.0.pool.begin().await.unwrap();
             let sql = "UPDATE skill_slot SET deadline = aos_now() + 120000 WHERE deadline > aos_now()";
-            let renewed = sqlx::query(sql).execute(&mut *renewal).await.unwrap();
+            let renewed = sqlx::query(sql).execute(&mut renewal).await.unwrap();
             assert_eq!(renewed.rows_affected(), 1);
             let sql = format!(
                 "CREATE OR REPLACE FUNCTION aos_now() RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE AS

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aos_core::id::{RunId, TenantId};
-use sqlx::{PgPool, Row};
+use sqlx::Row;
 
 use super::Postgres;
+use super::session::Pool;
 use crate::backend::watch::{Topic, Waiters};
 
 /// How often.
@@ -38,7 +39,7 @@ pub(super) fn look_for_changes(stores: &Arc<Postgres>) {
 /// What a topic looked like: a run's inbox and whether it has ended or is to pause, or a registry's revision.
 type Seen = HashMap<Topic, (i64, bool)>;
 
-async fn look(pool: &PgPool, waiters: &Waiters, seen: &mut Seen) -> sqlx::Result<()> {
+async fn look(pool: &Pool, waiters: &Waiters, seen: &mut Seen) -> sqlx::Result<()> {
     let topics = waiters.waited_for();
     let mut found = Seen::with_capacity(topics.len());
     let runs: Vec<_> = topics.iter().filter_map(Topic::run).collect();
