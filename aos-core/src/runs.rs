@@ -402,7 +402,7 @@ impl From<StoreError> for Failure {
 /// - Of the claimable runs, those with the higher priority are claimed first, and of these the oldest.
 /// - Of a workflow with a [`ConcurrencyLimit`] no more runs are held at the same time, however many claim: a lease that
 ///   has run out doesn't count as held. `create` with a claim gives no lease for such a workflow, and none before the
-///   run's time: its runs are for `claim`.
+///   run's time: its runs are for `claim`. A fork is leased all the same, because its past has to be written.
 /// - A run asked to `pause` becomes [`Paused`](RunState::Paused) at once, or when its worker parks or releases it;
 ///   until then its record says `pausing`, also to whoever rescues it. `resume` makes it claimable again.
 /// - Lease deadlines come from the store's clock only.

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Backend, Control};
+use crate::backlog::{self, Backlog};
 use crate::clock::{self, SystemClock};
 use crate::config::{Config, Database};
 use crate::http;
@@ -86,6 +87,8 @@ pub struct Ingredients {
     pub clock: Arc<dyn Clock>,
     /// How the worker works.
     pub worker: WorkerSettings,
+    /// No run is accepted when this many are queued; 0 for no bound.
+    pub max_queued: u64,
     /// What is counted; share it with the adapters.
     pub metrics: Metrics,
     /// Whether inputs and outputs of skills are logged.
@@ -114,6 +117,7 @@ impl Server {
             adapters,
             clock,
             worker,
+            max_queued,
             metrics,
             log_skill_params,
         } = ingredients;
@@ -145,6 +149,7 @@ impl Server {
             registry_store,
             adapters,
             plans: Plans::new(Arc::new(JsonSchemas::new())),
+            backlog: Backlog::new(max_queued),
             worker,
             hub,
             metrics,
@@ -180,6 +185,7 @@ impl Server {
             adapters,
             clock: Arc::new(SystemClock),
             worker: WorkerSettings { lease: config.worker.lease, ..WorkerSettings::new(id, config.worker.concurrency) },
+            max_queued: config.worker.max_queued,
             metrics,
             log_skill_params: config.log.skill_params,
         })
@@ -217,6 +223,7 @@ impl Server {
                 state.live.clone(),
                 done.clone(),
             )),
+            tokio::spawn(backlog::keep_counting(state.clone(), done.clone())),
         ];
         Running { state, role, worker, background, done }
     }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::backend::Control;
+use crate::backlog::Backlog;
 use crate::hub::Hub;
 use crate::plans::Plans;
 use crate::switchboard::Switchboard;
@@ -43,6 +44,8 @@ pub struct Parts {
     pub adapters: Adapters,
     /// Plans that are ready to run.
     pub plans: Plans,
+    /// How many runs wait.
+    pub backlog: Backlog,
     /// The in-process worker.
     pub worker: Worker,
     /// Who waits for which run.

@@ -195,7 +195,7 @@ impl State {
         let lease = claim.and_then(|(worker, duration)| {
             let new = &self.rows.get(&number)?.record.new;
             let may_start = new.start_at.is_none_or(|at| at <= self.now) && !self.is_limited(new);
-            may_start.then(|| self.lease(number, &worker, duration))?
+            (may_start || new.forked_from.is_some()).then(|| self.lease(number, &worker, duration))?
         });
         let row = self.rows.get(&number).ok_or_else(|| StoreError::Conflict("the new run is gone".into()))?;
         Ok(Created::New(row.record.clone(), lease))

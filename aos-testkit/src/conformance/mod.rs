@@ -322,6 +322,7 @@ macro_rules! conformance_tests {
             the_most_urgent_is_claimed_first
             a_delayed_run_starts_at_its_time
             a_limit_holds_runs_back
+            a_fork_is_leased_to_get_its_past
             a_limit_counts_live_leases_only
             racing_claims_keep_a_limit
             a_paused_run_is_left_alone

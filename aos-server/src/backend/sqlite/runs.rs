@@ -213,8 +213,8 @@ fn create(tx: &Tx<'_>, new: &NewRun, claim: Option<&(WorkerId, Duration)>) -> Re
     let input_hash = if inline.is_none() { Some(new.input.hash()) } else { None };
     let is_limited = queue::is_limited(tx, &new.tenant, &new.workflow.id)?;
     let start = new.start_at.map_or(tx.now, |at| at.max(tx.now));
-    // What has a limit or is not due is for claims.
-    let claim = claim.filter(|_| !is_limited && start == tx.now);
+    // What has a limit or is not due is for claims; but the past of a fork has to be written.
+    let claim = claim.filter(|_| !is_limited && start == tx.now || new.forked_from.is_some());
     let (state, epoch) = if claim.is_some() { (RunState::Running, 1_u64) } else { (RunState::Queued, 0) };
     let ready_at = claim.map_or(start, |(_, duration)| tx.now.saturating_add(*duration));
     let inserted = tx

@@ -12,9 +12,13 @@ use crate::http::runs::wait::for_end;
 use crate::http::runs::{filter, find};
 use crate::http::view::{RunList, RunView};
 use crate::state::AppState;
+use crate::waits::Waits;
 
 /// The longest page.
 const MAX_LIMIT: usize = 200;
+
+/// What a run waits for is read from its journal, up to this many entries.
+const MAX_ENTRIES: u64 = 10_000;
 
 /// Which runs to list.
 #[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
@@ -87,7 +91,12 @@ pub async fn get_run(
             for_end(&state, watch, record, wait).await?
         }
     };
-    Ok(Json(record.into()))
+    let waits = match record.state.is_terminal() {
+        true => None,
+        false => Waits::read(&state.host, &record, MAX_ENTRIES).await?,
+    };
+    let waiting_for = waits.map(|waits| waits.list().into_iter().map(Into::into).collect());
+    Ok(Json(RunView { waiting_for, ..record.into() }))
 }
 
 fn filter(state: &AppState, query: ListQuery) -> ApiResult<RunFilter> {
