@@ -22,6 +22,24 @@ pub enum Overlap {
     Allow,
 }
 
+impl Overlap {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Skip, Self::Allow];
+
+    /// The choice as wire text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Allow => "allow",
+        }
+    }
+
+    /// The choice of a wire text.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|overlap| overlap.as_str() == text)
+    }
+}
+
 /// Runs of one workflow that begin by the calendar.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
@@ -61,7 +79,7 @@ impl Schedule {
 pub struct Firing {
     /// The time.
     pub due: Timestamp,
-    /// The run that it made.
+    /// The run that it made; of a time that was left out, the earlier run that had not ended.
     pub run: Option<RunId>,
     /// Why it made none.
     pub failure: Option<Failure>,
@@ -70,11 +88,14 @@ pub struct Firing {
 /// Keeps schedules.
 ///
 /// # Contract
-/// - `put` adds a schedule or replaces the one of its name, whole, and is durable when it resolves with `Ok`.
+/// - `put` adds a schedule or replaces the one of its name, and is durable when it resolves with `Ok`. What became of the
+///   [`last`](Schedule::last) time stays with the one that is replaced.
 /// - `due` gives schedules that are not paused and whose [`next_at`](Schedule::next_at) has come by the store's clock, of
 ///   any tenant, the longest due first.
 /// - `advance` changes [`next_at`](Schedule::next_at) and [`last`](Schedule::last), and nothing else, if the schedule is
-///   still due at `due`; says whether it was. Of several that race, one does it.
+///   still next due at the firing's time and by the expression and time zone at hand; says whether it was. Of several
+///   that race, one does it. A pause in between does not matter: what was begun is kept.
+/// - Texts come back as they were given, but U+0000 in one may come back as U+FFFD.
 /// - Nothing of one tenant is visible to, or changed by, a call for another; `due` and `advance` are for hosts, which
 ///   work for all.
 pub trait ScheduleStore: Send + Sync {

@@ -21,7 +21,7 @@ use aos_core::runs::{
 
 use super::{Faulty, InjectedError};
 
-fn unavailable(operation: &'static str) -> impl FnOnce(InjectedError) -> StoreError {
+pub(super) fn unavailable(operation: &'static str) -> impl FnOnce(InjectedError) -> StoreError {
     move |source| StoreError::Unavailable { operation, source: Box::new(source) }
 }
 

@@ -9,6 +9,8 @@ mod install;
 mod pgbouncer;
 mod postgres;
 mod process;
+mod proxy;
+mod redis;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -21,6 +23,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use haproxy::Haproxy;
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Database, Postgres};
+pub use proxy::{Proxy, Way};
+pub use redis::Redis;
 
 /// A port of 127.0.0.1 on which nothing listens now.
 ///

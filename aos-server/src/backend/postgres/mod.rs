@@ -21,8 +21,12 @@ mod queue;
 mod registry;
 mod row;
 mod runs;
+mod schedules;
 mod session;
+mod slots;
+mod switches;
 mod watch;
+mod workers;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -32,9 +36,14 @@ use aos_core::driver::Stores;
 use aos_core::journal::JournalStore;
 use aos_core::registry::RegistryStore;
 use aos_core::runs::{RunStore, StoreError};
+use aos_core::schedules::ScheduleStore;
+use aos_core::slots::SlotStore;
+use aos_core::switches::SwitchStore;
+use aos_core::workers::WorkerStore;
 
 pub use migrate::{Migration, pending};
 
+use crate::backend::Control;
 use crate::backend::watch::Waiters;
 use batch::Queue;
 use connection::Pools;
@@ -129,6 +138,31 @@ impl PostgresStores {
     /// The three that the driver needs.
     pub fn stores(&self) -> Stores {
         Stores { runs: self.runs(), journal: self.journal(), blobs: self.blobs() }
+    }
+
+    /// Which workers there are.
+    pub fn workers(&self) -> Arc<dyn WorkerStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Slots of skills with a limit.
+    pub fn slots(&self) -> Arc<dyn SlotStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Schedules.
+    pub fn schedules(&self) -> Arc<dyn ScheduleStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Operators' switches.
+    pub fn switches(&self) -> Arc<dyn SwitchStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// The four by which an installation is steered.
+    pub fn control(&self) -> Control {
+        Control { workers: self.workers(), slots: self.slots(), schedules: self.schedules(), switches: self.switches() }
     }
 
     /// Closes all connections once their work is done. Whatever is asked after that is

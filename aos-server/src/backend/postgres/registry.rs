@@ -19,7 +19,7 @@ use serde::de::value::{Error as TextError, StrDeserializer};
 use sqlx::postgres::PgRow;
 use sqlx::{Executor, Row};
 
-use super::row::{millis, timestamp};
+use super::row::{millis, readable, timestamp};
 use super::session::{Pool, Transaction};
 use super::{Postgres, Stop};
 use crate::backend::watch::Topic;
@@ -195,11 +195,6 @@ async fn write(transaction: &mut Transaction, tenant: &TenantId, change: &Change
     let query = sqlx::query(sql).bind(tenant.as_str()).bind(millis(change.at)).bind(change.action.as_str()).bind(kind);
     query.bind(format!("{id}@{version}")).bind(status).bind(&reason).execute(transaction).await?;
     Ok(())
-}
-
-/// A reason as the column can hold it: Postgres has no U+0000 in texts.
-fn readable(reason: &str) -> String {
-    reason.replace('\0', "\u{FFFD}")
 }
 
 async fn revision<'c>(at: impl Executor<'c, Database = sqlx::Postgres>, tenant: &TenantId) -> sqlx::Result<u64> {

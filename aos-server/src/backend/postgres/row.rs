@@ -97,6 +97,11 @@ pub(super) fn timestamp(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis.max(0) as u64)
 }
 
+/// A text as a column that operators read can hold it: Postgres has no U+0000 in texts.
+pub(super) fn readable(text: &str) -> String {
+    text.replace('\0', "\u{FFFD}")
+}
+
 fn money(picodollars: i64) -> Money {
     Money::from_picodollars(picodollars as u64)
 }
