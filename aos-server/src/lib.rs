@@ -14,6 +14,7 @@ pub mod plans;
 pub mod server;
 pub mod skill;
 pub mod state;
+pub mod switchboard;
 pub mod telemetry;
 pub mod waits;
 pub mod worker;

@@ -29,7 +29,7 @@ impl Process {
         let sources = Sources::default().flag(&table::DATABASE_URL, Some(&database.url));
         let config = Config::load(&sources).unwrap();
         let (server, _) = Server::from_config(&config).await.unwrap();
-        Self { router: server.router(), running: server.start() }
+        Self { router: server.router(), running: server.start(aos_server::server::Role::Serve) }
     }
 
     async fn ask(&self, request: Request<Body>) -> Value {

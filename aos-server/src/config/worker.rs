@@ -11,10 +11,10 @@ use crate::skill::http_call::AllowList;
 pub struct Worker {
     /// Runs advanced at the same time; 0 leaves them to other processes.
     pub concurrency: usize,
-    /// No run is accepted when this many are queued; 0 for no bound.
-    pub max_queued: u64,
     /// How long a run stays with a process that is not heard of.
     pub lease: Duration,
+    /// No run is accepted when this many are queued; 0 for no bound.
+    pub max_queued: u64,
     /// What `http_call` may reach although it is not public.
     pub http_allow: AllowList,
 }
@@ -24,8 +24,8 @@ impl Worker {
         let concurrency =
             reader.get(&table::WORKER_CONCURRENCY, |text| usize::try_from(integer(0..=10_000)(text)?).ok());
         let lease = reader.get(&table::LEASE, integer(1..=3_600));
-        let max_queued = reader.get(&table::MAX_QUEUED, integer(0..=1_000_000_000));
         let http_allow = reader.try_optional(&table::HTTP_ALLOW, AllowList::parse);
+        let max_queued = reader.get(&table::MAX_QUEUED, integer(0..=1_000_000_000));
         Some(Self {
             concurrency: concurrency?,
             lease: Duration::from_secs(lease?),

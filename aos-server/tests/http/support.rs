@@ -18,8 +18,9 @@ use aos_core::skill::{Skill, SkillCall, SkillContract, SkillOutput, TypedSkill};
 use aos_core::time::Clock;
 use aos_core::workflow::{Plan, PlanBuilder};
 use aos_core::{Failure, Payload, codes};
+use aos_server::backend::Control;
 use aos_server::clock::SystemClock;
-use aos_server::server::{Ingredients, Running, Server};
+use aos_server::server::{Ingredients, Role, Running, Server};
 use aos_server::state::AppState;
 use aos_server::telemetry::Metrics;
 use aos_server::worker::WorkerSettings;
@@ -70,6 +71,7 @@ impl Api {
         let server = Server::new(Ingredients {
             stores,
             registry_store: Arc::new(MemoryRegistry::new()),
+            control: Control::in_memory(&clock),
             skills: skills(&calls, &mended),
             flows: flows(),
             adapters: Adapters::new(Arc::new(Switches::default())).with(Arc::new(StubAdapter)),
@@ -82,7 +84,7 @@ impl Api {
         .await
         .unwrap();
         let router = server.router();
-        Self { router, running: server.start(), calls, mended }
+        Self { router, running: server.start(Role::Serve), calls, mended }
     }
 
     pub fn state(&self) -> &AppState {

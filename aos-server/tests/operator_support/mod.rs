@@ -86,6 +86,11 @@ pub struct Api {
 }
 
 impl Api {
+    /// The same client, of a server on another port.
+    pub fn at(&self, port: u16) -> Self {
+        Self { url: format!("http://127.0.0.1:{port}"), ..self.clone() }
+    }
+
     pub async fn get(&self, path: &str) -> Value {
         let answer = self.http.get(format!("{}{path}", self.url)).send().await.unwrap();
         let (status, text) = (answer.status(), answer.text().await.unwrap());

@@ -342,6 +342,8 @@ macro_rules! conformance_tests {
             a_removed_schedule_is_gone
             due_gives_what_has_come
             a_schedule_comes_due_by_the_clock
+            what_is_due_is_given_once
+            racing_hosts_share_what_is_due
             advance_moves_on_and_changes_nothing_else
             a_stale_advance_changes_nothing
             a_paused_schedule_keeps_what_was_begun

@@ -2,7 +2,8 @@
 
 use aos_core::id::RunId;
 use aos_core::runs::{QueueStats, RunFilter, RunPage, RunState, StoreError};
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::Stop;
@@ -34,7 +35,7 @@ pub(super) async fn list(pool: &Pool, filter: &RunFilter) -> Result<RunPage, Sto
         ),
         found(filter)
     );
-    let rows = with(filter, sql, before, size as i64 + 1, pool).await?;
+    let rows = with(filter, &sql, before, size as i64 + 1, pool).await?;
     let mut page = RunPage::default();
     let mut last = 0_i64;
     for row in &rows {
@@ -50,7 +51,7 @@ pub(super) async fn list(pool: &Pool, filter: &RunFilter) -> Result<RunPage, Sto
 
 pub(super) async fn count(pool: &Pool, filter: &RunFilter, at_most: u64) -> Result<u64, Stop> {
     let sql = format!(concat!("SELECT count(*) FROM ({}) AS found WHERE ", typed!()), found(filter));
-    let rows = with(filter, sql, i64::MAX, i64::try_from(at_most).unwrap_or(i64::MAX), pool).await?;
+    let rows = with(filter, &sql, i64::MAX, i64::try_from(at_most).unwrap_or(i64::MAX), pool).await?;
     let count: i64 = rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
     Ok(count as u64)
 }
@@ -65,20 +66,20 @@ fn found(filter: &RunFilter) -> String {
     if filter.parent.is_some() {
         found.push_str(" AND parent = $5");
     }
-    for (column, at, before) in
-        [("created_at", "$6", filter.created_before), ("finished_at", "$7", filter.ended_before)]
+    for (column, number, before) in [("created_at", 6, filter.created_before), ("finished_at", 7, filter.ended_before)]
     {
         if before.is_some() {
-            // What ended before a time was created before it, and ids rise with the time, nearly: the newer rows are not
-            // read. The sum keeps an index by time from being read for what the index by state gives in order.
+            // What ended before a time was created before it, and ids rise with the time, nearly: the newer rows are
+            // not read. The sum keeps an index by time from being read for what another one gives in order.
             found.push_str(&format!(
-                " AND {column} + 0 < {at} AND id < 10000 + coalesce((SELECT id FROM run WHERE tenant = $1
-                      AND created_at < {at} ORDER BY created_at DESC, id DESC LIMIT 1), 0)"
+                " AND {column} + 0 < ${number} AND id < 10000 + coalesce((
+                      SELECT id FROM run WHERE tenant = $1 AND created_at < ${number}
+                      ORDER BY created_at DESC, id DESC LIMIT 1), 0)"
             ));
         }
     }
     if !filter.states.is_empty() || filter.workflow.is_some() {
-        // Of each state on its own, so that an index gives them in order; little is wanted of all of them.
+        // Of each state on its own, so that an index gives them in order; what is wanted of all of them is little.
         let states = if filter.states.is_empty() { &RunState::ALL[..] } else { &filter.states };
         let of_state =
             |state: &RunState| format!("({found} AND state = '{}' ORDER BY id DESC LIMIT $3)", state.as_str());
@@ -87,8 +88,9 @@ fn found(filter: &RunFilter) -> String {
     format!("SELECT id FROM ({found}) AS each ORDER BY id DESC LIMIT $3")
 }
 
-async fn with(filter: &RunFilter, sql: String, before: i64, limit: i64, pool: &Pool) -> sqlx::Result<Vec<PgRow>> {
-    sqlx::query(AssertSqlSafe(sql))
+async fn with(filter: &RunFilter, sql: &str, before: i64, limit: i64, pool: &Pool) -> sqlx::Result<Vec<PgRow>> {
+    let query: Query<'_, sqlx::Postgres, PgArguments> = sqlx::query(AssertSqlSafe(sql.to_owned()));
+    query
         .bind(filter.tenant.as_str())
         .bind(before)
         .bind(limit)
