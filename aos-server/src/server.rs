@@ -95,6 +95,13 @@ pub struct Ingredients {
     pub log_skill_params: bool,
 }
 
+/// What a process brings to the registry.
+enum Brings {
+    /// The skills of its release.
+    Skills,
+    Nothing,
+}
+
 /// A server that answers nobody and does nothing yet.
 pub struct Server {
     state: AppState,
@@ -172,15 +179,35 @@ impl Server {
         if left > 0 {
             tracing::warn!(runs = left, "the server before this one was killed; going on with the runs it had in hand");
         }
+        Ok((Self::on(&backend, config, Brings::Skills).await?, backend))
+    }
+
+    /// The API on a database that others may be working on. It registers nothing, changes no tables and advances no
+    /// runs.
+    ///
+    /// # Errors
+    /// As [`Server::from_config`]; tables that lack changes of this release.
+    pub async fn beside(config: &Config) -> Result<(Self, Backend), Failure> {
+        let backend = Backend::open_as_it_is(&config.database).await?;
+        let server = Self::on(&backend, config, Brings::Nothing).await?;
+        // What is created here is left for a server to advance.
+        server.state.worker.stop();
+        Ok((server, backend))
+    }
+
+    async fn on(backend: &Backend, config: &Config, brings: Brings) -> Result<Self, Failure> {
         let metrics = Metrics::new()?;
         let adapters = adapters(config, &metrics);
         let id = format!("{}-{}", std::process::id(), uuid::Uuid::now_v7().simple());
         let id = WorkerId::new(id).map_err(|e| Failure::new(codes::INTERNAL, e.to_string()))?;
-        let server = Self::new(Ingredients {
+        Self::new(Ingredients {
             stores: backend.stores(),
             registry_store: backend.registry(),
             control: backend.control(),
-            skills: skill::all(config, &adapters)?,
+            skills: match brings {
+                Brings::Skills => skill::all(config, &adapters)?,
+                Brings::Nothing => Vec::new(),
+            },
             flows: (Flows::new(), Vec::new()),
             adapters,
             clock: Arc::new(SystemClock),
@@ -189,8 +216,7 @@ impl Server {
             metrics,
             log_skill_params: config.log.skill_params,
         })
-        .await?;
-        Ok((server, backend))
+        .await
     }
 
     /// What the handlers share.

@@ -1,5 +1,6 @@
 //! The backends behind the core's contracts, by vendor.
 
+mod migration;
 pub mod postgres;
 pub mod sqlite;
 mod watch;
@@ -15,6 +16,8 @@ use aos_core::slots::SlotStore;
 use aos_core::switches::SwitchStore;
 use aos_core::time::Clock;
 use aos_core::workers::WorkerStore;
+
+pub use migration::Migration;
 
 use crate::config::Database;
 use postgres::PostgresStores;
@@ -38,6 +41,25 @@ impl Backend {
         Ok(match database {
             Database::Sqlite(path) => Self::Sqlite(SqliteStores::open(path).await?),
             Database::Postgres(url) => Self::Postgres(PostgresStores::open(url.expose()).await?),
+        })
+    }
+
+    /// Opens the place that a setting names, and leaves its tables as they are.
+    ///
+    /// # Errors
+    /// As [`Backend::open`], and [`StoreError::Conflict`] when the tables lack changes of this release.
+    pub async fn open_as_it_is(database: &Database) -> Result<Self, StoreError> {
+        let missing = pending(database).await?.len();
+        if missing > 0 {
+            let place = database.place();
+            return Err(StoreError::Conflict(format!(
+                "{place} lacks {missing} change(s) of its tables that this release needs: `aos-server migrate` makes them"
+            )));
+        }
+        Ok(match database {
+            // Nothing is missing, and so nothing is changed.
+            Database::Sqlite(path) => Self::Sqlite(SqliteStores::open(path).await?),
+            Database::Postgres(url) => Self::Postgres(PostgresStores::connect(url.expose()).await?),
         })
     }
 
@@ -94,6 +116,30 @@ impl Backend {
             Self::Sqlite(stores) => stores.close().await,
             Self::Postgres(stores) => stores.close().await,
         }
+    }
+}
+
+/// The changes that the tables of a database still lack, oldest first. Changes nothing.
+///
+/// # Errors
+/// As [`Backend::open`].
+pub async fn pending(database: &Database) -> Result<Vec<Migration>, StoreError> {
+    match database {
+        Database::Sqlite(path) => sqlite::pending(path).await,
+        Database::Postgres(url) => {
+            let stores = PostgresStores::connect(url.expose()).await?;
+            let pending = postgres::pending(&stores).await;
+            stores.close().await;
+            pending
+        }
+    }
+}
+
+/// The number of the last change of the tables that this release knows.
+pub fn latest(database: &Database) -> i64 {
+    match database {
+        Database::Sqlite(_) => sqlite::latest(),
+        Database::Postgres(_) => postgres::latest(),
     }
 }
 

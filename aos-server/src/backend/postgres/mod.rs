@@ -42,7 +42,7 @@ use aos_core::slots::SlotStore;
 use aos_core::switches::SwitchStore;
 use aos_core::workers::WorkerStore;
 
-pub use migrate::{Migration, pending};
+pub use migrate::{latest, pending};
 
 use crate::backend::Control;
 use crate::backend::watch::Waiters;

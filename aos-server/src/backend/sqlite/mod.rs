@@ -46,6 +46,7 @@ use aos_core::time::Clock;
 use aos_core::workers::WorkerStore;
 
 use crate::backend::Control;
+use crate::backend::Migration;
 use crate::backend::watch::Waiters;
 use crate::clock::SystemClock;
 use presence::Presence;
@@ -219,6 +220,23 @@ impl Sqlite {
     fn presence(&self) -> MutexGuard<'_, Option<Presence>> {
         self.presence.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The changes that a file still lacks, oldest first; all of them when it is not there. Changes nothing.
+///
+/// # Errors
+/// As [`SqliteStores::open`].
+pub async fn pending(path: &Path) -> Result<Vec<Migration>, StoreError> {
+    let path = path.to_owned();
+    let looking = tokio::task::spawn_blocking(move || connection::pending(&path));
+    looking
+        .await
+        .map_err(|error| StoreError::Unavailable { operation: "open the database file", source: Box::new(error) })?
+}
+
+/// The number of the last change that this release knows.
+pub fn latest() -> i64 {
+    connection::latest()
 }
 
 /// Waits for a lock where that holds up nobody.
