@@ -21,12 +21,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Control};
 use crate::clock::{self, SystemClock};
 use crate::config::{Config, Database};
 use crate::http;
 use crate::hub::{HeardJournal, Hub};
 use crate::plans::Plans;
+use crate::schedule;
 use crate::skill;
 use crate::state::{AppState, Parts};
 use crate::telemetry::{Attempts, CountedAdapter, Metrics};
@@ -71,6 +72,8 @@ pub struct Ingredients {
     pub stores: Stores,
     /// Where skills and workflows are kept.
     pub registry_store: Arc<dyn RegistryStore>,
+    /// What the installation is steered by, beside its runs.
+    pub control: Control,
     /// Skills that this server executes.
     pub skills: Vec<Arc<dyn Skill>>,
     /// Rust workflows, with the plan of each.
@@ -99,8 +102,18 @@ impl Server {
     /// # Errors
     /// A store that fails, or a skill that is registered with another contract under the same version.
     pub async fn new(ingredients: Ingredients) -> Result<Self, Failure> {
-        let Ingredients { stores, registry_store, skills, flows, adapters, clock, worker, metrics, log_skill_params } =
-            ingredients;
+        let Ingredients {
+            stores,
+            registry_store,
+            control,
+            skills,
+            flows,
+            adapters,
+            clock,
+            worker,
+            metrics,
+            log_skill_params,
+        } = ingredients;
         let registry = Registry::build(TenantId::default(), Arc::new(JsonSchemas::new()));
         registry.refresh(&*registry_store).await?;
         register(&registry, &*registry_store, &skills, &flows.1).await?;
@@ -117,6 +130,7 @@ impl Server {
         let worker = Worker::new(worker, driver, stores, leases, Arc::clone(&hub), metrics.clone());
         let state = AppState::new(Parts {
             host,
+            control,
             registry,
             registry_store,
             adapters,
@@ -150,6 +164,7 @@ impl Server {
         let server = Self::new(Ingredients {
             stores: backend.stores(),
             registry_store: backend.registry(),
+            control: backend.control(),
             skills: skill::all(config, &adapters)?,
             flows: (Flows::new(), Vec::new()),
             adapters,
@@ -172,7 +187,7 @@ impl Server {
         http::router(self.state.clone())
     }
 
-    /// Begins to work: claims and advances runs, replays ended ones, follows the registry.
+    /// Begins to work: claims and advances runs, begins those of schedules, replays ended ones, follows the registry.
     pub fn start(self) -> Running {
         let Self { state, verification } = self;
         let done = CancellationToken::new();
@@ -183,6 +198,7 @@ impl Server {
         let background = vec![
             tokio::spawn(verification.run(state.host.clone(), done.clone())),
             tokio::spawn(follow_registry(state.clone(), done.clone())),
+            tokio::spawn(schedule::run(state.clone(), done.clone())),
         ];
         Running { state, worker, background, done }
     }

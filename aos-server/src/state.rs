@@ -4,19 +4,22 @@ use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use aos_core::Failure;
 use aos_core::driver::Host;
 use aos_core::id::TenantId;
 use aos_core::llm::Adapters;
 use aos_core::registry::{Registry, RegistryStore};
+use aos_core::runs::{Claim, Created, NewRun, RunRecord, StoreError};
 use aos_core::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use crate::backend::Control;
 use crate::hub::Hub;
-use crate::plans::Plans;
+use crate::plans::{PlanKey, Plans, ReadyPlan};
 use crate::telemetry::Metrics;
-use crate::worker::Worker;
 use crate::worker::verify::SharedFindings;
+use crate::worker::{Slot, Worker};
 
 /// Everything the handlers need. Cheap to clone.
 #[derive(Clone)]
@@ -26,6 +29,8 @@ pub struct AppState(Arc<Parts>);
 pub struct Parts {
     /// Stores, skills, flows and clock.
     pub host: Host,
+    /// What the installation is steered by, beside its runs.
+    pub control: Control,
     /// Skills and workflows.
     pub registry: Registry,
     /// Where they are kept.
@@ -56,6 +61,38 @@ impl AppState {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// The plan of a registered workflow: `id`, `id@1.2.3` or `id@^1`.
+    ///
+    /// # Errors
+    /// No version that fits, or none that is enabled; a store that fails.
+    pub async fn ready(&self, workflow: &str) -> Result<Arc<ReadyPlan>, Failure> {
+        let revision = self.registry.revision();
+        let resolve = || Ok(self.registry.describe_workflow(workflow)?.plan.clone());
+        self.plans.get(&self.host, revision, PlanKey::Named(workflow.to_owned()), resolve).await
+    }
+
+    /// Makes a run durable and begins it here if there is room; says whether it is new.
+    ///
+    /// # Errors
+    /// As [`RunStore::create`](aos_core::runs::RunStore::create).
+    pub async fn accept(self, new: NewRun) -> Result<(RunRecord, bool), StoreError> {
+        let slot = self.worker.slot();
+        let claim = slot.as_ref().map(Slot::claim);
+        match self.host.stores.runs.create(new, claim).await? {
+            Created::New(record, Some(lease)) => {
+                if let Some(slot) = slot {
+                    slot.start(Claim { lease, record: record.clone() });
+                }
+                Ok((record, true))
+            }
+            Created::New(record, None) => {
+                self.worker.arrived();
+                Ok((record, true))
+            }
+            Created::Existing(record) => Ok((record, false)),
+        }
     }
 
     /// Whether the process takes on work, and will for all it knows.

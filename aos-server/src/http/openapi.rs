@@ -28,6 +28,7 @@ use crate::state::AppState;
     tags(
         (name = "runs", description = "Create runs, follow them, talk to them, replay and fork them"),
         (name = "workflows", description = "Register workflows and look at them"),
+        (name = "schedules", description = "Begin runs by the calendar"),
         (name = "skills", description = "Look at skills, switch them off and on"),
         (name = "registry", description = "Export, import, snapshots and rollback"),
         (name = "simulate", description = "What a run would need and cost at most, without running it"),

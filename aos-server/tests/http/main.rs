@@ -10,6 +10,7 @@ mod mutated;
 mod registry;
 mod replay;
 mod runs;
+mod schedules;
 mod simulate;
 mod socket;
 mod support;

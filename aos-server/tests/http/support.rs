@@ -8,12 +8,13 @@ use aos_core::driver::Stores;
 use aos_core::flow::{Ctx, Flows};
 use aos_core::id::WorkerId;
 use aos_core::llm::{Adapters, StubAdapter, Switches};
-use aos_core::memory::{MemoryRegistry, MemoryStore};
+use aos_core::memory::{MemoryRegistry, MemorySchedules, MemoryStore, VirtualClock};
 use aos_core::money::Money;
 use aos_core::skill::{Skill, SkillContract, SkillOutput, TypedSkill};
 use aos_core::time::Clock;
 use aos_core::workflow::{Plan, PlanBuilder};
 use aos_core::{Failure, Payload, codes};
+use aos_server::backend::Control;
 use aos_server::clock::SystemClock;
 use aos_server::server::{Ingredients, Running, Server};
 use aos_server::state::AppState;
@@ -46,6 +47,17 @@ impl Api {
     }
 
     pub async fn with(concurrency: usize) -> Self {
+        Self::controlled(concurrency, Control::in_memory(&(Arc::new(SystemClock) as Arc<dyn Clock>))).await
+    }
+
+    /// One whose schedules go by a clock of their own.
+    pub async fn scheduled(clock: &VirtualClock) -> Self {
+        let schedules = Arc::new(MemorySchedules::new(Arc::new(clock.clone())));
+        let others = Control::in_memory(&(Arc::new(SystemClock) as Arc<dyn Clock>));
+        Self::controlled(8, Control { schedules, ..others }).await
+    }
+
+    async fn controlled(concurrency: usize, control: Control) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = MemoryStore::new(Arc::clone(&clock));
         let blobs = store.blobs();
@@ -57,6 +69,7 @@ impl Api {
         let server = Server::new(Ingredients {
             stores,
             registry_store: Arc::new(MemoryRegistry::new()),
+            control,
             skills: skills(&calls),
             flows: flows(),
             adapters: Adapters::new(Arc::new(Switches::default())).with(Arc::new(StubAdapter)),
@@ -92,6 +105,14 @@ impl Api {
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(json_request(Method::POST, path, body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send(json_request(Method::PUT, path, body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Request::delete(path).body(Body::empty()).unwrap()).await
     }
 
     pub async fn post_empty(&self, path: &str) -> Answer {

@@ -82,6 +82,7 @@ pub async fn serve(backend: Backend) -> Result<Served> {
     let server = Server::new(Ingredients {
         stores: backend.stores(),
         registry_store: backend.registry(),
+        control: backend.control(),
         skills: vec![skill()?],
         flows: (Flows::new(), Vec::new()),
         adapters: Adapters::new(Arc::new(Switches::default())),
