@@ -43,10 +43,10 @@ const PARK_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a server goes on answering that shares its database with others, unless settings say otherwise: the time
 /// in which load balancers notice that it is not ready.
-const LEAVE_AFTER: Duration = Duration::from_secs(3);
+pub const LEAVE_AFTER: Duration = Duration::from_secs(3);
 
 /// How long open requests may take once the process is about to end.
-const LAST_REQUESTS: Duration = Duration::from_secs(5);
+pub const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// How long to leave a store alone that failed to tell about the registry.
 const AFTER_ERROR: Duration = Duration::from_secs(1);

@@ -261,7 +261,8 @@ fn logs_go_where_settings_say() {
     let place = Place::new();
     let mut command = place.command(&["serve", "--port", "0"]);
     command.env("LOG_FORMAT", "json").env("LOG_FILE", "aos.log").env("AOS_HTTP_ALOW", "x");
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let err = std::fs::File::create(place.path("err")).unwrap();
+    let mut child = command.stdout(Stdio::null()).stderr(err).spawn().unwrap();
     let log = place.path("aos.log");
     let read = || std::fs::read_to_string(&log).unwrap_or_default();
     while !read().contains("curl ") {
@@ -270,6 +271,7 @@ fn logs_go_where_settings_say() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
+    assert_eq!(place.read("err"), read(), "both have the same lines");
     let lines: Vec<Value> = read().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
     assert!(messages[0].contains("did you mean AOS_HTTP_ALLOW?"), "{messages:?}");
