@@ -1,6 +1,7 @@
 //! Throw-away services for tests: a private Postgres and a private Redis on free ports, with their data in a temporary
-//! directory. What is not installed is installed first, where that is possible; a test never passes because a
-//! service is missing.
+//! directory; and what makes trouble for those who use them: a proxy before a service, a wrong clock.
+//!
+//! What is not installed is installed first, where that is possible; a test never passes because a service is missing.
 //!
 //! A service ends with the test process, however that ends: a small shell waits for the other end of a pipe to close.
 
@@ -8,6 +9,7 @@ mod install;
 mod postgres;
 mod proxy;
 mod redis;
+mod wrong_clock;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -20,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use postgres::{Database, Postgres};
 pub use proxy::{Proxy, Way};
 pub use redis::Redis;
+pub use wrong_clock::wrong_clock;
 
 /// A port of 127.0.0.1 on which nothing listens now.
 fn free_port() -> io::Result<u16> {

@@ -74,6 +74,12 @@ impl Proxy {
         self.shared.changed.notify_all();
     }
 
+    /// Forwards nothing more of the connections that there are, whatever comes, and keeps them open; new ones are treated
+    /// as before. So does a firewall that has forgotten what it let through.
+    pub fn strand(&self) {
+        self.shared.lock().links.values_mut().for_each(|link| link.stranded = true);
+    }
+
     /// Lets `bytes` more bytes through that way, of all connections together, and closes the connection of the byte
     /// after them in place of forwarding it. Once: the other connections, and new ones, are not touched.
     ///
@@ -135,6 +141,8 @@ struct Link {
     service: Option<TcpStream>,
     /// Ways that have come to their end.
     ended: u8,
+    /// Whether nothing of it is forwarded any more.
+    stranded: bool,
 }
 
 /// What may go on: so many bytes, and whether the connection is to be closed after them.
@@ -158,7 +166,7 @@ impl Shared {
             let Ok(kept) = client.try_clone() else { continue };
             state.accepted += 1;
             let number = state.accepted;
-            state.links.insert(number, Link { client: kept, service: None, ended: 0 });
+            state.links.insert(number, Link { client: kept, service: None, ended: 0, stranded: false });
             let shared = Arc::clone(self);
             thread::spawn(move || {
                 if shared.link(number, client).is_none() {
@@ -204,12 +212,11 @@ impl Shared {
         let since = Instant::now();
         let mut state = self.lock();
         loop {
-            state.links.get(&number)?;
-            let rest = match state.mode {
-                Mode::Pass => Duration::ZERO,
-                Mode::Delay(by) => by.saturating_sub(since.elapsed()),
-                // Until the mode changes; a limit only because the wait needs one.
-                Mode::BlackHole | Mode::Refuse => Duration::from_secs(60),
+            let rest = match (state.links.get(&number)?.stranded, state.mode) {
+                (false, Mode::Pass) => Duration::ZERO,
+                (false, Mode::Delay(by)) => by.saturating_sub(since.elapsed()),
+                // Until something changes; a limit only because the wait needs one.
+                (true, _) | (false, Mode::BlackHole | Mode::Refuse) => Duration::from_secs(60),
             };
             if rest.is_zero() {
                 return Some(state.pass(way, read));
