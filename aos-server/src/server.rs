@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
-use crate::clock::{self, SystemClock};
+use crate::clock;
 use crate::config::Config;
 use crate::http;
 use crate::hub::{HeardJournal, Hub};
@@ -110,7 +110,7 @@ impl Server {
         host.lease = worker.lease;
         host.park_after = Some(PARK_AFTER);
         let driver = Arc::new(host.clone());
-        let worker = Worker::new(worker, driver, stores, leases, Arc::clone(&hub), metrics.clone());
+        let worker = Worker::new(worker, driver, stores, clock, leases, Arc::clone(&hub), metrics.clone());
         let state = AppState::new(Parts {
             host,
             registry,
@@ -148,7 +148,7 @@ impl Server {
             skills: skill::all(config, &adapters)?,
             flows: (Flows::new(), Vec::new()),
             adapters,
-            clock: Arc::new(SystemClock),
+            clock: backend.clock(),
             worker: WorkerSettings { lease: config.worker.lease, ..WorkerSettings::new(id, config.worker.concurrency) },
             metrics,
             log_skill_params: config.log.skill_params,

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use aos_core::driver::Stores;
 use aos_core::registry::RegistryStore;
 use aos_core::runs::StoreError;
+use aos_core::time::Clock;
 
+use crate::clock::SystemClock;
 use crate::config::Database;
 use postgres::PostgresStores;
 use sqlite::SqliteStores;
@@ -48,6 +50,14 @@ impl Backend {
         match self {
             Self::Sqlite(stores) => stores.registry(),
             Self::Postgres(stores) => stores.registry(),
+        }
+    }
+
+    /// The clock of all processes that share the place.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        match self {
+            Self::Sqlite(_) => Arc::new(SystemClock),
+            Self::Postgres(stores) => stores.clock(),
         }
     }
 

@@ -10,6 +10,7 @@ use aos_core::runs::StoreError;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot};
 
+use super::doubt::Doubt;
 use super::error::{Fault, closed};
 use super::held::Held;
 
@@ -61,11 +62,11 @@ pub(super) struct Queue<B: Batch> {
 }
 
 impl<B: Batch> Queue<B> {
-    pub(super) fn start(pool: &PgPool, place: &Arc<str>, batch: B) -> Self {
+    pub(super) fn start(pool: &PgPool, doubt: &Doubt, place: &Arc<str>, batch: B) -> Self {
         let batch = Arc::new(batch);
         let lanes = (0..LANES).map(|_| {
             let (sender, receiver) = mpsc::channel(MAX_QUEUED);
-            tokio::spawn(lane(Arc::clone(&batch), Held::new(pool, place), receiver));
+            tokio::spawn(lane(Arc::clone(&batch), Held::new(pool, doubt, place), receiver));
             sender
         });
         Self { lanes: lanes.collect() }
@@ -138,15 +139,12 @@ async fn write_with_retries<B: Batch>(
     let begun = Instant::now();
     let (mut again, mut pause) = (false, FIRST_PAUSE);
     loop {
-        let written = match held.connection().await {
-            Ok(connection) => batch.write(connection, items, again).await,
-            Err(fault) => Err(fault),
-        };
+        let written =
+            held.work(async |connection: &mut PgConnection| batch.write(connection, items, again).await).await;
         let fault = match written {
             Ok(answers) => return Ok(answers),
             Err(fault) => fault,
         };
-        held.failed(&fault);
         if !fault.may_pass() || begun.elapsed() > RETRY_FOR {
             return Err(fault);
         }

@@ -8,6 +8,7 @@ use aos_core::runs::StoreError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Executor, PgPool};
 
+use super::doubt::Doubt;
 use super::error::Fault;
 
 /// Connections of one process that read and do all that is not written in batches.
@@ -26,6 +27,8 @@ pub(super) struct Pools {
     pub(super) pool: PgPool,
     /// For the batches alone: however busy the others are, what was accepted gets written.
     pub(super) writers: PgPool,
+    /// Which of them are trusted.
+    pub(super) doubt: Doubt,
     /// Host, port and database, for messages.
     pub(super) place: Arc<str>,
 }
@@ -42,7 +45,8 @@ impl Pools {
             format!("{}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or("")).into();
         let options = options.application_name("aos-server");
         // A transaction that its process lost must not hold locks for ever.
-        let pool = pool(CONNECTIONS, "SET idle_in_transaction_session_timeout = '60s'");
+        let doubt = Doubt::default();
+        let pool = pool(&doubt, CONNECTIONS, "SET idle_in_transaction_session_timeout = '60s'");
         let pool = pool
             .connect_with(options.clone())
             .await
@@ -50,10 +54,11 @@ impl Pools {
         // The best plan of a batch does not depend on what is in it, and making one takes longer than following it.
         let writers = u32::try_from(writers).unwrap_or(u32::MAX);
         let writers = self::pool(
+            &doubt,
             writers,
             "SET idle_in_transaction_session_timeout = '60s'; SET plan_cache_mode = force_generic_plan",
         );
-        Ok(Self { pool, writers: writers.connect_lazy_with(options), place })
+        Ok(Self { pool, writers: writers.connect_lazy_with(options), doubt, place })
     }
 
     /// Closes all connections once their work is done.
@@ -63,11 +68,12 @@ impl Pools {
     }
 }
 
-fn pool(connections: u32, settings: &'static str) -> PgPoolOptions {
-    PgPoolOptions::new()
+fn pool(doubt: &Doubt, connections: u32, settings: &'static str) -> PgPoolOptions {
+    let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE)
         .max_lifetime(LIFETIME)
         .test_before_acquire(false)
-        .after_connect(move |connection, _| Box::pin(async move { connection.execute(settings).await.map(drop) }))
+        .after_connect(move |connection, _| Box::pin(async move { connection.execute(settings).await.map(drop) }));
+    doubt.watch(pool)
 }

@@ -8,6 +8,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::time::timeout;
 
+use super::doubt::{ANSWER, Doubt};
 use super::error::Fault;
 
 /// How long it is kept without work.
@@ -21,16 +22,32 @@ const TURN: Duration = Duration::from_secs(60);
 pub(super) struct Held {
     pool: PgPool,
     place: Arc<str>,
+    doubt: Doubt,
     connection: Option<(PoolConnection<Postgres>, Instant)>,
 }
 
 impl Held {
-    pub(super) fn new(pool: &PgPool, place: &Arc<str>) -> Self {
-        Self { pool: pool.clone(), place: Arc::clone(place), connection: None }
+    pub(super) fn new(pool: &PgPool, doubt: &Doubt, place: &Arc<str>) -> Self {
+        Self { pool: pool.clone(), place: Arc::clone(place), doubt: doubt.clone(), connection: None }
+    }
+
+    /// Has the connection do something.
+    pub(super) async fn work<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let (doubt, place) = (self.doubt.clone(), Arc::clone(&self.place));
+        let connection = self.connection().await?;
+        let done = doubt.in_time(ANSWER / 2, async { Ok(work(connection).await) }).await;
+        let done = done.unwrap_or_else(|error| Err(Fault::new(&place, error)));
+        if let Err(fault) = &done {
+            self.failed(fault);
+        }
+        done
     }
 
     /// The connection, taken from the pool when there is none.
-    pub(super) async fn connection(&mut self) -> Result<&mut PgConnection, Fault> {
+    async fn connection(&mut self) -> Result<&mut PgConnection, Fault> {
         if self.connection.as_ref().is_some_and(|(_, since)| since.elapsed() > TURN) || self.pool.is_closed() {
             self.connection = None;
         }
@@ -45,13 +62,14 @@ impl Held {
         }
     }
 
-    /// Has to be told of every failure: a connection that may be broken is not used again.
-    pub(super) fn failed(&mut self, fault: &Fault) {
-        if fault.may_pass()
-            && let Some((connection, _)) = &mut self.connection
-        {
+    /// A connection that may be broken is not used again.
+    fn failed(&mut self, fault: &Fault) {
+        if !fault.may_pass() {
+            return;
+        }
+        self.doubt.raise();
+        if let Some((mut connection, _)) = self.connection.take() {
             connection.close_on_drop();
-            self.connection = None;
         }
     }
 

@@ -2,15 +2,18 @@
 //!
 //! - **Group commit.** Creations and appends of all runs of a process are collected and made durable many at a time,
 //!   each batch by one statement (see `batch.rs`); every one is accepted or rejected on its own by its fence.
-//! - **One clock.** Lease deadlines are the database's (`aos_now()`), so that a process with a wrong clock does no harm.
+//! - **One clock.** Lease deadlines are the database's (`aos_now()`), and so is the time by which runs sleep and wake:
+//!   a process with a wrong clock does no harm.
 //! - **Unknown outcomes are read back.** When the connection breaks under a batch, the batch is sent again, and what
 //!   the fences then reject is compared with what is in the tables.
 //! - **No cancellation trouble.** Work on the database runs in tasks of its own; a caller's future only waits.
 
 mod batch;
 mod blob;
+mod clock;
 mod connection;
 mod create;
+mod doubt;
 mod error;
 mod held;
 mod journal;
@@ -30,14 +33,17 @@ use aos_core::driver::Stores;
 use aos_core::journal::JournalStore;
 use aos_core::registry::RegistryStore;
 use aos_core::runs::{RunStore, StoreError};
+use aos_core::time::Clock;
 use sqlx::PgPool;
 
 pub use migrate::{Migration, pending};
 
 use crate::backend::watch::Waiters;
 use batch::Queue;
+use clock::DatabaseClock;
 use connection::Pools;
 use create::Creations;
+use doubt::ANSWER;
 use error::{Fault, closed};
 use journal::Appends;
 
@@ -56,6 +62,7 @@ struct Postgres {
     creations: Queue<Creations>,
     waiters: Arc<Waiters>,
     limits: Arc<queue::Limits>,
+    clock: DatabaseClock,
 }
 
 impl PostgresStores {
@@ -68,7 +75,10 @@ impl PostgresStores {
     /// [`StoreError::Unavailable`] for the rest. The messages say what to do.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let stores = Self::connect(url).await?;
-        migrate::run(&stores.0.pool, &stores.0.place).await?;
+        let Postgres { pool, place, clock, .. } = &*stores.0;
+        migrate::run(pool, place).await?;
+        clock.ask(pool).await.map_err(|error| Fault::new(place, error).store_error("ask for the time"))?;
+        clock::keep_time(&stores.0);
         Ok(stores)
     }
 
@@ -78,16 +88,17 @@ impl PostgresStores {
     /// As [`PostgresStores::open`].
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let pools = Pools::open(url, batch::LANES * 2).await?;
-        let (writers, place) = (&pools.writers, &pools.place);
+        let (writers, doubt, place) = (&pools.writers, &pools.doubt, &pools.place);
         let waiters = Arc::<Waiters>::default();
         let stores = Self(Arc::new(Postgres {
-            appends: Queue::start(writers, place, Appends::new(place, &waiters)),
-            creations: Queue::start(writers, place, Creations::new(place)),
+            appends: Queue::start(writers, doubt, place, Appends::new(place, &waiters)),
+            creations: Queue::start(writers, doubt, place, Creations::new(place)),
             pool: pools.pool.clone(),
             place: Arc::clone(place),
             pools,
             waiters,
             limits: Arc::new(queue::Limits::new()),
+            clock: DatabaseClock::new(),
         }));
         watch::look_for_changes(&stores.0);
         Ok(stores)
@@ -123,6 +134,11 @@ impl PostgresStores {
         Stores { runs: self.runs(), journal: self.journal(), blobs: self.blobs() }
     }
 
+    /// The database's clock; this machine's, unless the stores were opened.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(self.0.clock.clone())
+    }
+
     /// Closes all connections once their work is done. Whatever is asked after that is
     /// [`StoreError::Unavailable`]. Without it nothing acknowledged is lost either.
     pub async fn close(&self) {
@@ -138,11 +154,18 @@ impl Postgres {
         F: Future<Output = Result<T, Stop>> + Send + 'static,
         W: FnOnce(PgPool) -> F,
     {
-        let task = tokio::spawn(work(self.pool.clone()));
+        let (work, doubt) = (work(self.pool.clone()), self.pools.doubt.clone());
+        let task = tokio::spawn(async move { doubt.in_time(ANSWER, work).await });
         match task.await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(Stop::Rejected(error))) => Err(error),
-            Ok(Err(Stop::Sql(error))) => Err(Fault::new(&self.place, error).store_error(operation)),
+            Ok(Err(Stop::Sql(error))) => {
+                let fault = Fault::new(&self.place, error);
+                if fault.may_pass() {
+                    self.pools.doubt.raise();
+                }
+                Err(fault.store_error(operation))
+            }
             // The runtime is shutting down, or the task panicked.
             Err(_) => Err(closed(operation)),
         }

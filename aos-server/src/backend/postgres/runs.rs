@@ -15,6 +15,7 @@ use aos_core::runs::{
 use sqlx::{AssertSqlSafe, PgPool, Row};
 
 use super::create::Creation;
+use super::doubt::ANSWER;
 use super::row::{NEVER, columns, millis, millis_of, record, timestamp};
 use super::{Postgres, Stop, purge, queue};
 use crate::backend::watch::Topic;
@@ -156,15 +157,16 @@ impl RunStore for Postgres {
     }
 
     fn changed(&self, tenant: &TenantId, run: &RunId, after: u64) -> BoxFuture<'static, ()> {
-        let (pool, waiters) = (self.pool.clone(), Arc::clone(&self.waiters));
+        let (pool, doubt, waiters) = (self.pool.clone(), self.pools.doubt.clone(), Arc::clone(&self.waiters));
         let (tenant, run) = (tenant.clone(), run.clone());
         Box::pin(async move {
             let watch = waiters.watch(Topic::Run(tenant.clone(), run.clone()));
             loop {
                 let mut woken = pin!(watch.notify.notified());
                 woken.as_mut().enable();
-                let (pool, tenant, run) = (pool.clone(), tenant.clone(), run.clone());
-                let look = tokio::spawn(async move { has_changed(&pool, &tenant, &run, after).await });
+                let (pool, doubt, tenant, run) = (pool.clone(), doubt.clone(), tenant.clone(), run.clone());
+                let look = async move { doubt.in_time(ANSWER, has_changed(&pool, &tenant, &run, after)).await };
+                let look = tokio::spawn(look);
                 match look.await {
                     Ok(Ok(false)) => woken.await,
                     Ok(Ok(true)) => return,

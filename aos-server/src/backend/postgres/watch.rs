@@ -8,6 +8,7 @@ use aos_core::id::{RunId, TenantId};
 use sqlx::{PgPool, Row};
 
 use super::Postgres;
+use super::doubt::ANSWER;
 use crate::backend::watch::{Topic, Waiters};
 
 /// How often.
@@ -18,7 +19,7 @@ const PAGE: usize = 1_000;
 
 /// Wakes those who wait for something that changed, until the stores are dropped.
 pub(super) fn look_for_changes(stores: &Arc<Postgres>) {
-    let (stores, pool) = (Arc::downgrade(stores), stores.pool.clone());
+    let (stores, pool, doubt) = (Arc::downgrade(stores), stores.pool.clone(), stores.pools.doubt.clone());
     tokio::spawn(async move {
         let mut seen = HashMap::new();
         loop {
@@ -28,7 +29,7 @@ pub(super) fn look_for_changes(stores: &Arc<Postgres>) {
                 return;
             }
             // Whoever waits sees an error by itself and tries again.
-            if let Err(error) = look(&pool, &waiters, &mut seen).await {
+            if let Err(error) = doubt.in_time(ANSWER, look(&pool, &waiters, &mut seen)).await {
                 tracing::debug!(%error, "looking for changes by other processes failed");
             }
         }
