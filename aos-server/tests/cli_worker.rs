@@ -66,7 +66,8 @@ fn a_worker_advances_what_a_server_without_one_accepts() {
     assert_eq!(create("0s")["state"], "queued");
     let worker = Process::start(&place, &["worker"], &[]);
     assert_eq!(create("60s")["state"], "succeeded");
-    for (path, status) in [("/health/ready", "200"), ("/metrics", "200"), ("/v1/runs", "404"), ("/openapi.json", "404")] {
+    for (path, status) in [("/health/ready", "200"), ("/metrics", "200"), ("/v1/runs", "404"), ("/openapi.json", "404")]
+    {
         let done = worker.get(path).exits(0);
         assert!(done.out.ends_with(status), "{path}: {}", done.out);
     }
