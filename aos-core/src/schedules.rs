@@ -3,6 +3,8 @@
 //! The store keeps texts and times and knows nothing of calendars: the host computes when a schedule is due next. A due
 //! time makes one run, however many hosts act on it, because the run's idempotency key is [`Schedule::key`].
 
+use std::time::Duration;
+
 use crate::BoxFuture;
 use crate::error::Failure;
 use crate::id::{RunId, ScheduleId, TenantId};
@@ -20,6 +22,24 @@ pub enum Overlap {
     Skip,
     /// Begin another run beside it.
     Allow,
+}
+
+impl Overlap {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Skip, Self::Allow];
+
+    /// The choice as wire text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Allow => "allow",
+        }
+    }
+
+    /// The choice of a wire text.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|overlap| overlap.as_str() == text)
+    }
 }
 
 /// Runs of one workflow that begin by the calendar.
@@ -61,7 +81,7 @@ impl Schedule {
 pub struct Firing {
     /// The time.
     pub due: Timestamp,
-    /// The run that it made.
+    /// The run that it made; of a time that was left out, the earlier run that had not ended.
     pub run: Option<RunId>,
     /// Why it made none.
     pub failure: Option<Failure>,
@@ -70,11 +90,17 @@ pub struct Firing {
 /// Keeps schedules.
 ///
 /// # Contract
-/// - `put` adds a schedule or replaces the one of its name, whole, and is durable when it resolves with `Ok`.
-/// - `due` gives schedules that are not paused and whose [`next_at`](Schedule::next_at) has come by the store's clock, of
-///   any tenant, the longest due first.
-/// - `advance` changes [`next_at`](Schedule::next_at) and [`last`](Schedule::last), and nothing else, if the schedule is
-///   still due at `due`; says whether it was. Of several that race, one does it.
+/// - `put` adds a schedule or replaces the one of its name, and is durable when it resolves with `Ok`. What became of the
+///   [`last`](Schedule::last) time stays with the one that is replaced.
+/// - `now` is the store's clock, by which `due` judges. Hosts compute with it too, so that one whose own clock is wrong
+///   neither fires early nor leaves a time out.
+/// - `due` gives schedules that are not paused and whose [`next_at`](Schedule::next_at) has come, of any tenant, the
+///   longest due first. What it gives it gives to nobody else until `hold` has passed, or the schedule was put or
+///   advanced: several hosts share the work, and one that dies with it is replaced.
+/// - `advance` changes [`next_at`](Schedule::next_at) and [`last`](Schedule::last), and nothing else, if the schedule
+///   still has the [`next_at`](Schedule::next_at), the expression and the time zone of the one at hand; says whether it
+///   has. Of several that race, one does it. A pause in between does not matter: what was begun is kept.
+/// - Texts come back as they were given, but U+0000 in one may come back as U+FFFD.
 /// - Nothing of one tenant is visible to, or changed by, a call for another; `due` and `advance` are for hosts, which
 ///   work for all.
 pub trait ScheduleStore: Send + Sync {
@@ -94,10 +120,13 @@ pub trait ScheduleStore: Send + Sync {
     /// Forgets a schedule; says whether there was one.
     fn remove<'a>(&'a self, tenant: &'a TenantId, id: &'a ScheduleId) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// At most `max` schedules that are due.
-    fn due(&self, max: usize) -> BoxFuture<'_, Result<Vec<Schedule>, StoreError>>;
+    /// The store's clock.
+    fn now(&self) -> BoxFuture<'_, Result<Timestamp, StoreError>>;
 
-    /// Says what became of a due time, and when the next one is.
+    /// At most `max` schedules that are due, for this caller alone until `hold` has passed.
+    fn due(&self, max: usize, hold: Duration) -> BoxFuture<'_, Result<Vec<Schedule>, StoreError>>;
+
+    /// Says what became of a due time, and when the next one is; `schedule` as `due` gave it.
     fn advance<'a>(
         &'a self,
         schedule: &'a Schedule,

@@ -12,7 +12,7 @@ use aos_core::llm::{Adapters, LlmAdapter, STUB, StubAdapter, Switches};
 use aos_core::registry::{Registry, RegistryStore};
 use aos_core::skill::Skill;
 use aos_core::skill::schema::JsonSchemas;
-use aos_core::time::Clock;
+use aos_core::time::{Clock, Timestamp};
 use aos_core::workflow::Plan;
 use aos_core::{Failure, codes};
 use axum::Router;
@@ -21,20 +21,28 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Control};
+use crate::backlog::{self, Backlog};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Database};
 use crate::http;
 use crate::hub::{HeardJournal, Hub};
 use crate::plans::Plans;
 use crate::skill;
+use crate::skill::limited::SkillLimits;
 use crate::state::{AppState, Parts};
+use crate::switchboard::Switchboard;
 use crate::telemetry::{Attempts, CountedAdapter, Metrics};
+use crate::worker::report::{Live, keep_reporting};
 use crate::worker::verify::{Verification, verification};
 use crate::worker::{Leases, Worker, WorkerSettings};
 
 /// A run that would wait longer than this gives its worker back.
 const PARK_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a server goes on answering that shares its database with others, unless settings say otherwise: the time
+/// in which load balancers notice that it is not ready.
+const LEAVE_AFTER: Duration = Duration::from_secs(3);
 
 /// How long open requests may take once the process is about to end.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
@@ -67,6 +75,8 @@ pub struct Ingredients {
     pub stores: Stores,
     /// Where skills and workflows are kept.
     pub registry_store: Arc<dyn RegistryStore>,
+    /// What the installation is steered by, beside its runs.
+    pub control: Control,
     /// Skills that this server executes.
     pub skills: Vec<Arc<dyn Skill>>,
     /// Rust workflows, with the plan of each.
@@ -77,6 +87,8 @@ pub struct Ingredients {
     pub clock: Arc<dyn Clock>,
     /// How the worker works.
     pub worker: WorkerSettings,
+    /// No run is accepted when this many are queued; 0 for no bound.
+    pub max_queued: u64,
     /// What is counted; share it with the adapters.
     pub metrics: Metrics,
     /// Whether inputs and outputs of skills are logged.
@@ -87,6 +99,7 @@ pub struct Ingredients {
 pub struct Server {
     state: AppState,
     verification: Verification,
+    limits: SkillLimits,
 }
 
 impl Server {
@@ -95,37 +108,58 @@ impl Server {
     /// # Errors
     /// A store that fails, or a skill that is registered with another contract under the same version.
     pub async fn new(ingredients: Ingredients) -> Result<Self, Failure> {
-        let Ingredients { stores, registry_store, skills, flows, adapters, clock, worker, metrics, log_skill_params } =
-            ingredients;
+        let Ingredients {
+            stores,
+            registry_store,
+            control,
+            skills,
+            flows,
+            adapters,
+            clock,
+            worker,
+            max_queued,
+            metrics,
+            log_skill_params,
+        } = ingredients;
         let registry = Registry::build(TenantId::default(), Arc::new(JsonSchemas::new()));
         registry.refresh(&*registry_store).await?;
-        register(&registry, &*registry_store, &skills, &flows.1).await?;
+        register(&registry, &*registry_store, &skills, &flows.1, clock.now()).await?;
         let (hub, leases) = (Hub::new(), Leases::new());
         let (verifier, verification, findings) = verification(metrics.clone());
         let journal = HeardJournal::new(stores.journal, Arc::clone(&hub), verifier, metrics.clone());
         let stores = Stores { journal: Arc::new(journal), ..stores };
-        let source = Arc::new(registry.clone());
+        let limits = SkillLimits::new(Arc::clone(&control.slots), TenantId::default(), worker.id.clone(), worker.lease);
+        limits.refresh().await?;
+        let source = limits.around(Arc::new(registry.clone()));
         let mut host = Host::new(stores.clone(), source, flows.0, Arc::clone(&clock), worker.id.clone());
         host.observer = Arc::new(Attempts::new(metrics.clone(), leases.clone(), log_skill_params));
         host.lease = worker.lease;
         host.park_after = Some(PARK_AFTER);
         let driver = Arc::new(host.clone());
         let worker = Worker::new(worker, driver, stores, clock, leases, Arc::clone(&hub), metrics.clone());
+        let switches = Arc::clone(adapters.switches());
+        let switchboard = Switchboard::new(Arc::clone(&control.switches), switches, worker.clone());
+        switchboard.read().await?;
         let state = AppState::new(Parts {
             host,
+            control,
+            switchboard,
+            live: Live::default(),
             registry,
             registry_store,
             adapters,
             plans: Plans::new(Arc::new(JsonSchemas::new())),
+            backlog: Backlog::new(max_queued),
             worker,
             hub,
             metrics,
             findings,
             tenant: TenantId::default(),
             started: clock::now(),
+            leaving: CancellationToken::new(),
             stopping: CancellationToken::new(),
         });
-        Ok(Self { state, verification })
+        Ok(Self { state, verification, limits })
     }
 
     /// The server that settings describe, on its state of record; gives that too, to be closed at the end.
@@ -145,11 +179,13 @@ impl Server {
         let server = Self::new(Ingredients {
             stores: backend.stores(),
             registry_store: backend.registry(),
+            control: backend.control(),
             skills: skill::all(config, &adapters)?,
             flows: (Flows::new(), Vec::new()),
             adapters,
             clock: backend.clock(),
             worker: WorkerSettings { lease: config.worker.lease, ..WorkerSettings::new(id, config.worker.concurrency) },
+            max_queued: config.worker.max_queued,
             metrics,
             log_skill_params: config.log.skill_params,
         })
@@ -167,9 +203,9 @@ impl Server {
         http::router(self.state.clone())
     }
 
-    /// Begins to work: claims and advances runs, replays ended ones, follows the registry.
-    pub fn start(self) -> Running {
-        let Self { state, verification } = self;
+    /// Begins to work: claims and advances runs, replays ended ones, follows registry and switches.
+    pub fn start(self, role: Role) -> Running {
+        let Self { state, verification, limits } = self;
         let done = CancellationToken::new();
         let worker = tokio::spawn({
             let worker = state.worker.clone();
@@ -178,14 +214,25 @@ impl Server {
         let background = vec![
             tokio::spawn(verification.run(state.host.clone(), done.clone())),
             tokio::spawn(follow_registry(state.clone(), done.clone())),
+            tokio::spawn(state.switchboard.clone().follow(done.clone())),
+            tokio::spawn(limits.keep(done.clone())),
+            tokio::spawn(keep_reporting(
+                state.worker.clone(),
+                Arc::clone(&state.control.workers),
+                role,
+                state.live.clone(),
+                done.clone(),
+            )),
+            tokio::spawn(backlog::keep_counting(state.clone(), done.clone())),
         ];
-        Running { state, worker, background, done }
+        Running { state, role, worker, background, done }
     }
 }
 
 /// A server at work.
 pub struct Running {
     state: AppState,
+    role: Role,
     worker: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     done: CancellationToken,
@@ -197,19 +244,19 @@ impl Running {
         &self.state
     }
 
-    /// Answers requests on `listener` until `shutdown` resolves, and then ends in order: the server is no longer
-    /// ready and claims nothing more, runs in hand come to an end or are given back, open requests are answered, ended
-    /// runs are replayed.
+    /// Answers requests on `listener` until `shutdown` resolves, and then ends in order. For the time `leave_after` the
+    /// server says that it is not ready, and does everything as before. Then it claims nothing more, runs in hand come
+    /// to an end or are given back, open requests are answered, ended runs are replayed.
     ///
     /// # Errors
     /// A socket that fails.
     pub async fn serve(
         self,
-        role: Role,
         listener: TcpListener,
+        leave_after: Duration,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
-        let router = match role {
+        let router = match self.role {
             Role::Serve => http::router(self.state.clone()),
             Role::Worker => http::health_router(self.state.clone()),
         };
@@ -220,6 +267,15 @@ impl Running {
         });
         let serving = axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned());
         let mut serving = tokio::spawn(serving.into_future());
+        let leaving = self.state.leaving.clone();
+        let shutdown = async {
+            shutdown.await;
+            leaving.cancel();
+            if !leave_after.is_zero() {
+                tracing::info!(s = leave_after.as_secs(), "not ready from now on; answering a while longer");
+            }
+            tokio::time::sleep(leave_after).await;
+        };
         let ended = tokio::select! {
             () = shutdown => None,
             ended = &mut serving => Some(ended),
@@ -274,11 +330,20 @@ pub async fn run(
     // Before anything else: a second server on the same port should say so and touch nothing.
     let listener = TcpListener::bind(address).await.map_err(taken)?;
     let (server, backend) = Server::from_config(config).await?;
-    let running = server.start();
+    let running = server.start(role);
     listening(listener.local_addr().map_err(taken)?, &backend, running.state());
-    let served = running.serve(role, listener, shutdown).await;
+    let served = running.serve(listener, leave_after(role, config), shutdown).await;
     backend.close().await;
     served
+}
+
+/// Only a server that shares its database has others beside it to which a load balancer can turn.
+fn leave_after(role: Role, config: &Config) -> Duration {
+    match (role, &config.database) {
+        (Role::Serve, Database::Postgres(_)) => config.listen.drain_delay.unwrap_or(LEAVE_AFTER),
+        (Role::Serve, Database::Sqlite(_)) => config.listen.drain_delay.unwrap_or_default(),
+        (Role::Worker, _) => Duration::ZERO,
+    }
 }
 
 /// The adapters that settings describe.
@@ -296,8 +361,8 @@ async fn register(
     store: &dyn RegistryStore,
     skills: &[Arc<dyn Skill>],
     plans: &[Arc<Plan>],
+    now: Timestamp,
 ) -> Result<(), Failure> {
-    let now = clock::now();
     for skill in skills {
         registry.commit(store, |registry| registry.register(Arc::clone(skill), now)).await?;
     }

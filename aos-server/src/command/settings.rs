@@ -49,7 +49,7 @@ pub fn for_worker(sources: Sources, args: &ServeArgs) -> Result<Config, ConfigEr
 /// Every other wrong setting.
 pub fn without_listening(sources: Sources, db: Option<&Path>) -> Result<Config, CommandError> {
     let sources = sources
-        .without(&[table::HOST, table::PORT, table::ALLOW_INSECURE])
+        .without(&[table::HOST, table::PORT, table::DRAIN_DELAY, table::ALLOW_INSECURE])
         .flag(&table::DATABASE_URL, db.map(database_url));
     Config::load(&sources).map_err(wrong)
 }

@@ -90,6 +90,7 @@ fn values_that_are_wrong_are_named_with_an_example() {
         ("LOG_SKILL_PARAMS", "ja", "is not `true` or `false`"),
         ("WORKER_CONCURRENCY", "10001", "integer from 0 to 10000"),
         ("AOS_LEASE", "0", "integer from 1 to 3600"),
+        ("AOS_DRAIN_DELAY", "5s", "integer from 0 to 300"),
         ("AOS_HTTP_ALLOW", "http://x", "leave the scheme away"),
         ("AOS_URL", "localhost:8000", "not an http or https URL"),
         ("AOS_CONFIG", "/does/not/exist.toml", "can't be read"),

@@ -151,7 +151,7 @@ pub struct SkillsHealth {
 #[utoipa::path(get, path = "/health", tag = "health", operation_id = "health",
     responses((status = 200, body = Health, description = "The process answers")))]
 pub async fn health(State(state): State<AppState>) -> Json<Health> {
-    let status = match (state.worker.accepts(), state.findings.get().drifted) {
+    let status = match (state.stays(), state.findings.get().drifted) {
         (false, _) => "stopping",
         (true, 0) => "healthy",
         (true, _) => "drifting",
@@ -179,8 +179,8 @@ pub async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
     let database = check(async { state.host.stores.runs.stats().await.map(drop).map_err(Failure::from) });
     let registry = check(async { state.registry_store.load(&state.tenant).await.map(drop).map_err(Failure::from) });
     let (database, registry) = tokio::join!(database, registry);
-    let accepts = state.worker.accepts();
-    let worker = Check { ok: accepts, ms: 0.0, error: (!accepts).then(|| "the worker is stopping".into()) };
+    let stays = state.stays();
+    let worker = Check { ok: stays, ms: 0.0, error: (!stays).then(|| "the process is stopping".into()) };
     let checks = BTreeMap::from([("database", database), ("registry", registry), ("worker", worker)]);
     let ready = checks.values().all(|check| check.ok);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -147,6 +147,11 @@ impl Cluster {
         self.begin(number, clock);
     }
 
+    /// Lets Postgres and Redis learn of connections that are stranded, which they do in the end.
+    pub fn cut_stranded(&self) {
+        self.members.iter().flat_map(|member| [&member.postgres, &member.redis]).for_each(Proxy::cut_stranded);
+    }
+
     /// Checks that every process is alive and sane.
     pub fn check(&mut self) {
         self.members.iter_mut().filter_map(|member| member.life.as_mut()).for_each(|life| life.process.check());

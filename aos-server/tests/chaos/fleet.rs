@@ -83,6 +83,7 @@ async fn the_fleet_survives_every_fault() {
         cluster.check();
         account.still_there(&cluster.api, &load.orders()).await;
         account.settle(&cluster.api, &load, &ledger).await;
+        cluster.cut_stranded();
         tally.enter(*fault, &cluster, load.acknowledged() - before, over.elapsed()).await;
         eprintln!("{:>4} {} ({what}): {}", number + 1, fault.name(), tally.last());
     }

@@ -45,7 +45,9 @@ async fn a_flushed_redis_loses_no_queued_run() {
     let (ended, took_all) = all_succeed(&cluster, &hash).await;
     assert_eq!(ended, queued + 1);
     let took = took.as_secs_f64();
-    eprintln!("FLUSHDB with {waiting} runs queued: {claimed} claimed in {took:.1} s, all {queued} ended in {took_all} s");
+    eprintln!(
+        "FLUSHDB with {waiting} runs queued: {claimed} claimed in {took:.1} s, all {queued} ended in {took_all} s"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,12 +1,15 @@
-//! Throw-away services for tests: a private Postgres and a private Redis on free ports, with their data in a temporary
-//! directory; and what makes trouble for those who use them: a proxy before a service, a wrong clock.
+//! Throw-away services for tests: a private Postgres, a pooler before it, a private Redis and a load balancer on free ports,
+//! with their data in a temporary directory; and what makes trouble for those who use them: a proxy, a wrong clock.
 //!
 //! What is not installed is installed first, where that is possible; a test never passes because a service is missing.
 //!
 //! A service ends with the test process, however that ends: a small shell waits for the other end of a pipe to close.
 
+mod haproxy;
 mod install;
+mod pgbouncer;
 mod postgres;
+mod process;
 mod proxy;
 mod redis;
 mod wrong_clock;
@@ -19,13 +22,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use haproxy::Haproxy;
+pub use pgbouncer::PgBouncer;
 pub use postgres::{Database, Postgres};
 pub use proxy::{Proxy, Way};
 pub use redis::Redis;
 pub use wrong_clock::wrong_clock;
 
 /// A port of 127.0.0.1 on which nothing listens now.
-fn free_port() -> io::Result<u16> {
+///
+/// # Errors
+/// What the system reports.
+pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

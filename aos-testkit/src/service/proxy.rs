@@ -70,7 +70,7 @@ impl Proxy {
 
     /// Closes every connection now. New ones are treated as before.
     pub fn cut(&self) {
-        self.shared.lock().close_all();
+        self.shared.lock().close(|_| true);
         self.shared.changed.notify_all();
     }
 
@@ -78,6 +78,12 @@ impl Proxy {
     /// as before. So does a firewall that has forgotten what it let through.
     pub fn strand(&self) {
         self.shared.lock().links.values_mut().for_each(|link| link.stranded = true);
+    }
+
+    /// Closes the connections that are stranded, as their ends do when nothing has come for hours.
+    pub fn cut_stranded(&self) {
+        self.shared.lock().close(|link| link.stranded);
+        self.shared.changed.notify_all();
     }
 
     /// Lets `bytes` more bytes through that way, of all connections together, and closes the connection of the byte
@@ -271,9 +277,11 @@ impl State {
         Gate { bytes: read, cut: false }
     }
 
-    fn close_all(&mut self) {
-        self.cuts += self.links.len() as u64;
-        std::mem::take(&mut self.links).values().for_each(Link::close);
+    fn close(&mut self, which: impl Fn(&Link) -> bool) {
+        let (closed, kept) = std::mem::take(&mut self.links).into_iter().partition(|(_, link)| which(link));
+        self.links = kept;
+        self.cuts += closed.len() as u64;
+        closed.values().for_each(Link::close);
     }
 }
 

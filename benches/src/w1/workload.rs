@@ -1,6 +1,7 @@
 //! The workload: a plan of five steps, the skill they call, a host and a server that have it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aos_core::driver::{Host, Stores};
 use aos_core::flow::Flows;
@@ -81,11 +82,13 @@ pub async fn serve(backend: Backend) -> Result<Served> {
     let server = Server::new(Ingredients {
         stores: backend.stores(),
         registry_store: backend.registry(),
+        control: backend.control(),
         skills: vec![skill()?],
         flows: (Flows::new(), Vec::new()),
         adapters: Adapters::new(Arc::new(Switches::default())),
         clock: Arc::new(SystemClock),
         worker: WorkerSettings::new(WorkerId::new("w1")?, 128),
+        max_queued: 0,
         metrics: Metrics::new()?,
         log_skill_params: false,
     })
@@ -93,7 +96,8 @@ pub async fn serve(backend: Backend) -> Result<Served> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     let (stop, stopped) = oneshot::channel();
-    let serving = tokio::spawn(server.start().serve(Role::Serve, listener, async move { drop(stopped.await) }));
+    let serving =
+        tokio::spawn(server.start(Role::Serve).serve(listener, Duration::ZERO, async move { drop(stopped.await) }));
     let answer = reqwest::Client::new()
         .post(format!("{url}/v1/workflows"))
         .header("content-type", "application/json")

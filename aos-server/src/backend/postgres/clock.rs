@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use aos_core::BoxFuture;
 use aos_core::time::{Clock, Timestamp};
-use sqlx::PgPool;
 
 use super::Postgres;
 use super::doubt::ANSWER;
 use super::row::timestamp;
+use super::session::Pool;
 use crate::clock::{self, sleep_until};
 
 /// How often the clock is asked for.
@@ -32,7 +32,7 @@ impl DatabaseClock {
     }
 
     /// Asks the database.
-    pub(super) async fn ask(&self, pool: &PgPool) -> sqlx::Result<()> {
+    pub(super) async fn ask(&self, pool: &Pool) -> sqlx::Result<()> {
         let before = Instant::now();
         let at = timestamp(sqlx::query_scalar("SELECT aos_now()").fetch_one(pool).await?);
         let took = before.elapsed();
@@ -57,12 +57,11 @@ impl Clock for DatabaseClock {
 
 /// Asks the database again and again, until the stores are dropped.
 pub(super) fn keep_time(stores: &Arc<Postgres>) {
-    let (clock, pool, doubt) = (stores.clock.clone(), stores.pool.clone(), stores.pools.doubt.clone());
-    let stores = Arc::downgrade(stores);
+    let (stores, clock, pool) = (Arc::downgrade(stores), stores.clock.clone(), stores.pool.clone());
     tokio::spawn(async move {
         while stores.strong_count() > 0 && !pool.is_closed() {
             tokio::time::sleep(EVERY).await;
-            if let Err(error) = doubt.in_time(ANSWER, clock.ask(&pool)).await {
+            if let Err(error) = pool.doubt().in_time(ANSWER, clock.ask(&pool)).await {
                 tracing::debug!(%error, "asking the database for the time failed");
             }
         }

@@ -24,7 +24,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 const UNEASE: Duration = Duration::from_secs(30);
 
 /// When a connection has last failed. Clones are one and the same.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Doubt(Arc<Mutex<Option<Instant>>>);
 
 impl Doubt {

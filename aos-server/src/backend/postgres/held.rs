@@ -4,12 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::time::timeout;
 
-use super::doubt::{ANSWER, Doubt};
+use super::doubt::ANSWER;
 use super::error::Fault;
+use super::session::{Connection, Pool};
 
 /// How long it is kept without work.
 const IDLE: Duration = Duration::from_secs(1);
@@ -20,23 +19,22 @@ const TURN: Duration = Duration::from_secs(60);
 /// A connection of the pool that is held while there is work for it: giving one back costs the pool a message to the
 /// server and its answer, as much again as a small statement.
 pub(super) struct Held {
-    pool: PgPool,
+    pool: Pool,
     place: Arc<str>,
-    doubt: Doubt,
-    connection: Option<(PoolConnection<Postgres>, Instant)>,
+    connection: Option<(Connection, Instant)>,
 }
 
 impl Held {
-    pub(super) fn new(pool: &PgPool, doubt: &Doubt, place: &Arc<str>) -> Self {
-        Self { pool: pool.clone(), place: Arc::clone(place), doubt: doubt.clone(), connection: None }
+    pub(super) fn new(pool: &Pool, place: &Arc<str>) -> Self {
+        Self { pool: pool.clone(), place: Arc::clone(place), connection: None }
     }
 
     /// Has the connection do something.
     pub(super) async fn work<T>(
         &mut self,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Fault>,
+        work: impl AsyncFnOnce(&mut Connection) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let (doubt, place) = (self.doubt.clone(), Arc::clone(&self.place));
+        let (doubt, place) = (self.pool.doubt().clone(), Arc::clone(&self.place));
         let connection = self.connection().await?;
         let done = doubt.in_time(ANSWER / 2, async { Ok(work(connection).await) }).await;
         let done = done.unwrap_or_else(|error| Err(Fault::new(&place, error)));
@@ -47,7 +45,7 @@ impl Held {
     }
 
     /// The connection, taken from the pool when there is none.
-    async fn connection(&mut self) -> Result<&mut PgConnection, Fault> {
+    async fn connection(&mut self) -> Result<&mut Connection, Fault> {
         if self.connection.as_ref().is_some_and(|(_, since)| since.elapsed() > TURN) || self.pool.is_closed() {
             self.connection = None;
         }
@@ -67,7 +65,7 @@ impl Held {
         if !fault.may_pass() {
             return;
         }
-        self.doubt.raise();
+        self.pool.doubt().raise();
         if let Some((mut connection, _)) = self.connection.take() {
             connection.close_on_drop();
         }

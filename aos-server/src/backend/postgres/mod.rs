@@ -6,6 +6,7 @@
 //!   a process with a wrong clock does no harm.
 //! - **Unknown outcomes are read back.** When the connection breaks under a batch, the batch is sent again, and what
 //!   the fences then reject is compared with what is in the tables.
+//! - **Any pooler.** PgBouncer in transaction mode is noticed; see `session.rs` for what is different then.
 //! - **No cancellation trouble.** Work on the database runs in tasks of its own; a caller's future only waits.
 
 mod batch;
@@ -17,13 +18,19 @@ mod doubt;
 mod error;
 mod held;
 mod journal;
+mod list;
 mod migrate;
 mod purge;
 mod queue;
 mod registry;
 mod row;
 mod runs;
+mod schedules;
+mod session;
+mod slots;
+mod switches;
 mod watch;
+mod workers;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -33,11 +40,15 @@ use aos_core::driver::Stores;
 use aos_core::journal::JournalStore;
 use aos_core::registry::RegistryStore;
 use aos_core::runs::{RunStore, StoreError};
+use aos_core::schedules::ScheduleStore;
+use aos_core::slots::SlotStore;
+use aos_core::switches::SwitchStore;
 use aos_core::time::Clock;
-use sqlx::PgPool;
+use aos_core::workers::WorkerStore;
 
 pub use migrate::{Migration, pending};
 
+use crate::backend::Control;
 use crate::backend::watch::Waiters;
 use batch::Queue;
 use clock::DatabaseClock;
@@ -46,6 +57,7 @@ use create::Creations;
 use doubt::ANSWER;
 use error::{Fault, closed};
 use journal::Appends;
+use session::Pool;
 
 /// The stores of one Postgres database. Clones share the connections.
 #[derive(Clone)]
@@ -55,7 +67,7 @@ pub struct PostgresStores(Arc<Postgres>);
 struct Postgres {
     pools: Pools,
     /// That of the pools which is for all but the batches.
-    pool: PgPool,
+    pool: Pool,
     /// Host, port and database, for messages.
     place: Arc<str>,
     appends: Queue<Appends>,
@@ -88,11 +100,11 @@ impl PostgresStores {
     /// As [`PostgresStores::open`].
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let pools = Pools::open(url, batch::LANES * 2).await?;
-        let (writers, doubt, place) = (&pools.writers, &pools.doubt, &pools.place);
+        let (writers, place) = (&pools.writers, &pools.place);
         let waiters = Arc::<Waiters>::default();
         let stores = Self(Arc::new(Postgres {
-            appends: Queue::start(writers, doubt, place, Appends::new(place, &waiters)),
-            creations: Queue::start(writers, doubt, place, Creations::new(place)),
+            appends: Queue::start(writers, place, Appends::new(place, &waiters)),
+            creations: Queue::start(writers, place, Creations::new(place)),
             pool: pools.pool.clone(),
             place: Arc::clone(place),
             pools,
@@ -107,6 +119,12 @@ impl PostgresStores {
     /// Host, port and database, without user and password.
     pub fn place(&self) -> &str {
         &self.0.place
+    }
+
+    /// Whether a pooler (PgBouncer in transaction mode) stands before the database; then every statement is a
+    /// transaction. Found out when the connection is made, unless the URL says it by `pgbouncer=true` or `false`.
+    pub fn is_pooled(&self) -> bool {
+        self.0.pool.is_pooled()
     }
 
     /// Runs, leases and inboxes.
@@ -139,6 +157,31 @@ impl PostgresStores {
         Arc::new(self.0.clock.clone())
     }
 
+    /// Which workers there are.
+    pub fn workers(&self) -> Arc<dyn WorkerStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Slots of skills with a limit.
+    pub fn slots(&self) -> Arc<dyn SlotStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Schedules.
+    pub fn schedules(&self) -> Arc<dyn ScheduleStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Operators' switches.
+    pub fn switches(&self) -> Arc<dyn SwitchStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// The four by which an installation is steered.
+    pub fn control(&self) -> Control {
+        Control { workers: self.workers(), slots: self.slots(), schedules: self.schedules(), switches: self.switches() }
+    }
+
     /// Closes all connections once their work is done. Whatever is asked after that is
     /// [`StoreError::Unavailable`]. Without it nothing acknowledged is lost either.
     pub async fn close(&self) {
@@ -152,9 +195,9 @@ impl Postgres {
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Stop>> + Send + 'static,
-        W: FnOnce(PgPool) -> F,
+        W: FnOnce(Pool) -> F,
     {
-        let (work, doubt) = (work(self.pool.clone()), self.pools.doubt.clone());
+        let (work, doubt) = (work(self.pool.clone()), self.pool.doubt().clone());
         let task = tokio::spawn(async move { doubt.in_time(ANSWER, work).await });
         match task.await {
             Ok(Ok(answer)) => Ok(answer),
@@ -162,7 +205,7 @@ impl Postgres {
             Ok(Err(Stop::Sql(error))) => {
                 let fault = Fault::new(&self.place, error);
                 if fault.may_pass() {
-                    self.pools.doubt.raise();
+                    self.pool.doubt().raise();
                 }
                 Err(fault.store_error(operation))
             }

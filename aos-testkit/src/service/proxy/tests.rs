@@ -160,8 +160,10 @@ fn stranded_connections_stay_so_and_new_ones_pass() {
     say(&new, "three");
     hears(&new, "three");
     hears_nothing(&old);
-    proxy.cut();
+    proxy.cut_stranded();
     ends_after(&old, "");
+    say(&new, "four");
+    hears(&new, "four");
 }
 
 #[test]
