@@ -99,7 +99,7 @@ pub async fn begin(
         priority: schedule.priority,
         start_at: None,
     };
-    Ok(state.clone().accept(new).await?)
+    state.clone().accept(new).await
 }
 
 async fn fire(state: &AppState, schedule: &Schedule) -> Result<(), Failure> {
