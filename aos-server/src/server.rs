@@ -12,7 +12,7 @@ use aos_core::llm::{Adapters, LlmAdapter, STUB, StubAdapter, Switches};
 use aos_core::registry::{Registry, RegistryStore};
 use aos_core::skill::Skill;
 use aos_core::skill::schema::JsonSchemas;
-use aos_core::time::Clock;
+use aos_core::time::{Clock, Timestamp};
 use aos_core::workflow::Plan;
 use aos_core::{Failure, codes};
 use axum::Router;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Backend, Control};
 use crate::backlog::{self, Backlog};
-use crate::clock::{self, SystemClock};
+use crate::clock;
 use crate::config::{Config, Database};
 use crate::http;
 use crate::hub::{HeardJournal, Hub};
@@ -124,7 +124,7 @@ impl Server {
         } = ingredients;
         let registry = Registry::build(TenantId::default(), Arc::new(JsonSchemas::new()));
         registry.refresh(&*registry_store).await?;
-        register(&registry, &*registry_store, &skills, &flows.1).await?;
+        register(&registry, &*registry_store, &skills, &flows.1, clock.now()).await?;
         let (hub, leases) = (Hub::new(), Leases::new());
         let (verifier, verification, findings) = verification(metrics.clone());
         let journal = HeardJournal::new(stores.journal, Arc::clone(&hub), verifier, metrics.clone());
@@ -137,7 +137,7 @@ impl Server {
         host.lease = worker.lease;
         host.park_after = Some(PARK_AFTER);
         let driver = Arc::new(host.clone());
-        let worker = Worker::new(worker, driver, stores, leases, Arc::clone(&hub), metrics.clone());
+        let worker = Worker::new(worker, driver, stores, clock, leases, Arc::clone(&hub), metrics.clone());
         let switches = Arc::clone(adapters.switches());
         let switchboard = Switchboard::new(Arc::clone(&control.switches), switches, worker.clone());
         switchboard.read().await?;
@@ -184,7 +184,7 @@ impl Server {
             skills: skill::all(config, &adapters)?,
             flows: (Flows::new(), Vec::new()),
             adapters,
-            clock: Arc::new(SystemClock),
+            clock: backend.clock(),
             worker: WorkerSettings { lease: config.worker.lease, ..WorkerSettings::new(id, config.worker.concurrency) },
             max_queued: config.worker.max_queued,
             metrics,
@@ -364,8 +364,8 @@ async fn register(
     store: &dyn RegistryStore,
     skills: &[Arc<dyn Skill>],
     plans: &[Arc<Plan>],
+    now: Timestamp,
 ) -> Result<(), Failure> {
-    let now = clock::now();
     for skill in skills {
         registry.commit(store, |registry| registry.register(Arc::clone(skill), now)).await?;
     }

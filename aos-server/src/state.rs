@@ -112,6 +112,11 @@ impl AppState {
         }
     }
 
+    /// The time, by the clock of all processes that share the state of record.
+    pub fn now(&self) -> Timestamp {
+        self.host.clock.now()
+    }
+
     /// Whether the process takes on work, and will for all it knows.
     pub fn stays(&self) -> bool {
         self.worker.accepts() && !self.leaving.is_cancelled()

@@ -16,6 +16,7 @@ use aos_core::switches::SwitchStore;
 use aos_core::time::Clock;
 use aos_core::workers::WorkerStore;
 
+use crate::clock::SystemClock;
 use crate::config::Database;
 use postgres::PostgresStores;
 use sqlite::SqliteStores;
@@ -54,6 +55,14 @@ impl Backend {
         match self {
             Self::Sqlite(stores) => stores.registry(),
             Self::Postgres(stores) => stores.registry(),
+        }
+    }
+
+    /// The clock of all processes that share the place.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        match self {
+            Self::Sqlite(_) => Arc::new(SystemClock),
+            Self::Postgres(stores) => stores.clock(),
         }
     }
 

@@ -142,14 +142,6 @@ impl Api {
         self.mended.store(true, Ordering::SeqCst);
     }
 
-    pub async fn put(&self, path: &str, body: &Value) -> Answer {
-        self.send(json_request(Method::PUT, path, body)).await
-    }
-
-    pub async fn delete(&self, path: &str) -> Answer {
-        self.send(Request::delete(path).body(Body::empty()).unwrap()).await
-    }
-
     /// Makes a run of a workflow that died before it began; gives its id.
     pub async fn dead(&self, workflow: &str) -> String {
         let state = self.state();
