@@ -3,6 +3,7 @@
 mod queue;
 mod registry;
 mod runs;
+mod schedules;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ pub use queue::{
 };
 pub use registry::{Kind, RegistryArgs, RegistryCommand, Version};
 pub use runs::{Answer, ListFilter, PurgeArgs, RunsArgs, RunsCommand, Which};
+pub use schedules::{PutArgs, SchedulesArgs, SchedulesCommand};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -77,6 +79,8 @@ pub enum Command {
     Workers(WorkersArgs),
     /// Turn the switches that every process obeys.
     Switch(SwitchArgs),
+    /// Begin runs by the calendar.
+    Schedules(SchedulesArgs),
     /// Export, import, list and compare skills and workflows; snapshots, rollback and audit.
     Registry(RegistryArgs),
     /// Bring the tables of a database up to date, as servers do when they start.

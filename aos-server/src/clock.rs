@@ -21,17 +21,20 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()> {
-        // The timer counts monotonic time, the deadline is wall time: look again after a while, so that a clock that
-        // was set forward is noticed.
-        const LOOK_AGAIN: Duration = Duration::from_secs(60);
-        Box::pin(async move {
-            loop {
-                let left = deadline.since(now());
-                if left.is_zero() {
-                    return;
-                }
-                tokio::time::sleep(left.min(LOOK_AGAIN)).await;
-            }
-        })
+        Box::pin(sleep_until(now, deadline))
+    }
+}
+
+/// Resolves when `deadline` has come by the clock that `now` reads.
+pub(crate) async fn sleep_until(now: impl Fn() -> Timestamp, deadline: Timestamp) {
+    // The timer counts monotonic time, the deadline is wall time: look again after a while, so that a clock that was
+    // set forward is noticed.
+    const LOOK_AGAIN: Duration = Duration::from_secs(60);
+    loop {
+        let left = deadline.since(now());
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(LOOK_AGAIN)).await;
     }
 }

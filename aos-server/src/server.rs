@@ -12,7 +12,7 @@ use aos_core::llm::{Adapters, LlmAdapter, STUB, StubAdapter, Switches};
 use aos_core::registry::{Registry, RegistryStore};
 use aos_core::skill::Skill;
 use aos_core::skill::schema::JsonSchemas;
-use aos_core::time::Clock;
+use aos_core::time::{Clock, Timestamp};
 use aos_core::workflow::Plan;
 use aos_core::{Failure, codes};
 use axum::Router;
@@ -23,11 +23,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Backend, Control};
 use crate::backlog::{self, Backlog};
-use crate::clock::{self, SystemClock};
+use crate::clock;
 use crate::config::{Config, Database};
 use crate::http;
 use crate::hub::{HeardJournal, Hub};
 use crate::plans::Plans;
+use crate::schedule;
 use crate::skill;
 use crate::skill::limited::SkillLimits;
 use crate::state::{AppState, Parts};
@@ -42,10 +43,10 @@ const PARK_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a server goes on answering that shares its database with others, unless settings say otherwise: the time
 /// in which load balancers notice that it is not ready.
-const LEAVE_AFTER: Duration = Duration::from_secs(3);
+pub const LEAVE_AFTER: Duration = Duration::from_secs(3);
 
 /// How long open requests may take once the process is about to end.
-const LAST_REQUESTS: Duration = Duration::from_secs(5);
+pub const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// How long to leave a store alone that failed to tell about the registry.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -130,7 +131,7 @@ impl Server {
         } = ingredients;
         let registry = Registry::build(TenantId::default(), Arc::new(JsonSchemas::new()));
         registry.refresh(&*registry_store).await?;
-        register(&registry, &*registry_store, &skills, &flows.1).await?;
+        register(&registry, &*registry_store, &skills, &flows.1, clock.now()).await?;
         let (hub, leases) = (Hub::new(), Leases::new());
         let (verifier, verification, findings) = verification(metrics.clone());
         let journal = HeardJournal::new(stores.journal, Arc::clone(&hub), verifier, metrics.clone());
@@ -143,7 +144,7 @@ impl Server {
         host.lease = worker.lease;
         host.park_after = Some(PARK_AFTER);
         let driver = Arc::new(host.clone());
-        let worker = Worker::new(worker, driver, stores, leases, Arc::clone(&hub), metrics.clone());
+        let worker = Worker::new(worker, driver, stores, clock, leases, Arc::clone(&hub), metrics.clone());
         let switches = Arc::clone(adapters.switches());
         let switchboard = Switchboard::new(Arc::clone(&control.switches), switches, worker.clone());
         switchboard.read().await?;
@@ -210,7 +211,7 @@ impl Server {
             },
             flows: (Flows::new(), Vec::new()),
             adapters,
-            clock: Arc::new(SystemClock),
+            clock: backend.clock(),
             worker: WorkerSettings { lease: config.worker.lease, ..WorkerSettings::new(id, config.worker.concurrency) },
             max_queued: config.worker.max_queued,
             metrics,
@@ -229,7 +230,8 @@ impl Server {
         http::router(self.state.clone())
     }
 
-    /// Begins to work: claims and advances runs, replays ended ones, follows registry and switches.
+    /// Begins to work: claims and advances runs, begins those of schedules, replays ended ones, follows registry and
+    /// switches.
     pub fn start(self, role: Role) -> Running {
         let Self { state, verification, limits } = self;
         let done = CancellationToken::new();
@@ -250,6 +252,7 @@ impl Server {
                 done.clone(),
             )),
             tokio::spawn(backlog::keep_counting(state.clone(), done.clone())),
+            tokio::spawn(schedule::run(state.clone(), done.clone())),
         ];
         Running { state, role, worker, background, done }
     }
@@ -387,8 +390,8 @@ async fn register(
     store: &dyn RegistryStore,
     skills: &[Arc<dyn Skill>],
     plans: &[Arc<Plan>],
+    now: Timestamp,
 ) -> Result<(), Failure> {
-    let now = clock::now();
     for skill in skills {
         registry.commit(store, |registry| registry.register(Arc::clone(skill), now)).await?;
     }

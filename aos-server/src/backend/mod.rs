@@ -19,6 +19,7 @@ use aos_core::workers::WorkerStore;
 
 pub use migration::Migration;
 
+use crate::clock::SystemClock;
 use crate::config::Database;
 use postgres::PostgresStores;
 use sqlite::SqliteStores;
@@ -76,6 +77,14 @@ impl Backend {
         match self {
             Self::Sqlite(stores) => stores.registry(),
             Self::Postgres(stores) => stores.registry(),
+        }
+    }
+
+    /// The clock of all processes that share the place.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        match self {
+            Self::Sqlite(_) => Arc::new(SystemClock),
+            Self::Postgres(stores) => stores.clock(),
         }
     }
 

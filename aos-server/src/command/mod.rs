@@ -18,6 +18,7 @@ mod registry;
 mod replay;
 mod run;
 mod runs;
+mod schedules;
 mod serve;
 mod settings;
 mod switch;
@@ -32,8 +33,8 @@ use std::process::ExitCode;
 use aos_core::{Failure, codes};
 
 use crate::cli::{
-    Cli, Command, DlqArgs, GoldenCommand, QueueArgs, QueueCommand, RegistryArgs, RunsArgs, SwitchArgs, WorkersArgs,
-    WorkersCommand,
+    Cli, Command, DlqArgs, GoldenCommand, QueueArgs, QueueCommand, RegistryArgs, RunsArgs, SchedulesArgs, SwitchArgs,
+    WorkersArgs, WorkersCommand,
 };
 use client::Client;
 use ui::{CommandError, CommandResult, Exit, Ui};
@@ -83,6 +84,10 @@ fn dispatch(ui: &Ui, cli: Cli) -> CommandResult {
             switch::run(ui, &client, command, user).await
         }),
         Command::Migrate(args) => block_on(migrate::run(ui, sources, &args)),
+        Command::Schedules(SchedulesArgs { target, command }) => block_on(async move {
+            let client = Client::to(sources, &target).await?;
+            schedules::run(ui, &client, command).await
+        }),
         Command::Registry(RegistryArgs { target, command }) => block_on(registry::run(ui, sources, &target, command)),
         Command::Doctor(args) => block_on(doctor::run(ui, sources, &args)),
         Command::Completions { shell } => completions::run(ui, shell),

@@ -12,7 +12,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::clock;
 use crate::http::body::Doc;
 use crate::http::params::PathOf;
 use crate::http::problem::{ApiError, ApiResult, Problem};
@@ -113,7 +112,7 @@ pub async fn get_queue(State(state): State<AppState>) -> ApiResult<Json<QueueVie
     Ok(Json(QueueView {
         depth,
         oldest_claimable_at: stats.oldest.map(|at| at.to_string()),
-        oldest_claimable_s: stats.oldest.map_or(0.0, |at| clock::now().since(at).as_secs_f64()),
+        oldest_claimable_s: stats.oldest.map_or(0.0, |at| state.now().since(at).as_secs_f64()),
         max_queued: state.backlog.max(),
         limits: views.try_collect().await?,
         skill_limits: state.control.slots.limits(&state.tenant).await?.into_iter().map(Into::into).collect(),

@@ -8,6 +8,7 @@ use aos_core::id::{RunId, TenantId};
 use sqlx::Row;
 
 use super::Postgres;
+use super::doubt::ANSWER;
 use super::session::Pool;
 use crate::backend::watch::{Topic, Waiters};
 
@@ -29,7 +30,8 @@ pub(super) fn look_for_changes(stores: &Arc<Postgres>) {
                 return;
             }
             // Whoever waits sees an error by itself and tries again.
-            if let Err(error) = look(&pool, &waiters, &mut seen, &mut tables).await {
+            let look = look(&pool, &waiters, &mut seen, &mut tables);
+            if let Err(error) = pool.doubt().in_time(ANSWER, look).await {
                 tracing::debug!(%error, "looking for changes by other processes failed");
             }
         }
