@@ -123,6 +123,11 @@ impl PostgresStores {
         Stores { runs: self.runs(), journal: self.journal(), blobs: self.blobs() }
     }
 
+    /// Who waits for changes.
+    pub(super) fn waiters(&self) -> &Arc<Waiters> {
+        &self.0.waiters
+    }
+
     /// Closes all connections once their work is done. Whatever is asked after that is
     /// [`StoreError::Unavailable`]. Without it nothing acknowledged is lost either.
     pub async fn close(&self) {

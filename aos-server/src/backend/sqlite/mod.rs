@@ -125,6 +125,11 @@ impl SqliteStores {
         Stores { runs: self.runs(), journal: self.journal(), blobs: self.blobs() }
     }
 
+    /// Who waits for changes.
+    pub(super) fn waiters(&self) -> &Arc<Waiters> {
+        &self.0.waiters
+    }
+
     /// Says that this process is about to advance runs of the file, until it ends or [closes](Self::close) it. Every
     /// process that does so must say it, before it claims anything.
     ///
