@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
+use crate::backend::redis::{Hint, Redis};
 use crate::clock::{self, SystemClock};
 use crate::config::Config;
 use crate::http;
@@ -58,6 +59,8 @@ pub struct Ingredients {
     pub clock: Arc<dyn Clock>,
     /// How the worker works.
     pub worker: WorkerSettings,
+    /// Redis, and the store whose changes are made known by it.
+    pub redis: Option<(Redis, Backend)>,
     /// What is counted; share it with the adapters.
     pub metrics: Metrics,
     /// Whether inputs and outputs of skills are logged.
@@ -68,6 +71,7 @@ pub struct Ingredients {
 pub struct Server {
     state: AppState,
     verification: Verification,
+    backend: Option<Backend>,
 }
 
 impl Server {
@@ -76,12 +80,27 @@ impl Server {
     /// # Errors
     /// A store that fails, or a skill that is registered with another contract under the same version.
     pub async fn new(ingredients: Ingredients) -> Result<Self, Failure> {
-        let Ingredients { stores, registry_store, skills, flows, adapters, clock, worker, metrics, log_skill_params } =
-            ingredients;
+        let Ingredients {
+            stores,
+            registry_store,
+            skills,
+            flows,
+            adapters,
+            clock,
+            worker,
+            redis,
+            metrics,
+            log_skill_params,
+        } = ingredients;
+        let (redis, backend) = redis.unzip();
+        let hub = match &redis {
+            Some(redis) => Hub::with_hints(redis.hints().clone()),
+            None => Hub::new(),
+        };
         let registry = Registry::build(TenantId::default(), Arc::new(JsonSchemas::new()));
         registry.refresh(&*registry_store).await?;
         register(&registry, &*registry_store, &skills, &flows.1).await?;
-        let (hub, leases) = (Hub::new(), Leases::new());
+        let leases = Leases::new();
         let (verifier, verification, findings) = verification(metrics.clone());
         let journal = HeardJournal::new(stores.journal, Arc::clone(&hub), verifier, metrics.clone());
         let stores = Stores { journal: Arc::new(journal), ..stores };
@@ -100,13 +119,14 @@ impl Server {
             plans: Plans::new(Arc::new(JsonSchemas::new())),
             worker,
             hub,
+            redis,
             metrics,
             findings,
             tenant: TenantId::default(),
             started: clock::now(),
             stopping: CancellationToken::new(),
         });
-        Ok(Self { state, verification })
+        Ok(Self { state, verification, backend })
     }
 
     /// The server that settings describe, on its state of record; gives that too, to be closed at the end.
@@ -120,6 +140,10 @@ impl Server {
             tracing::warn!(runs = left, "the server before this one was killed; going on with the runs it had in hand");
         }
         let metrics = Metrics::new()?;
+        let redis = match &config.redis {
+            Some(url) => Some(Redis::open(url, metrics.clone()).await?),
+            None => None,
+        };
         let adapters = adapters(config, &metrics);
         let id = format!("{}-{}", std::process::id(), uuid::Uuid::now_v7().simple());
         let id = WorkerId::new(id).map_err(|e| Failure::new(codes::INTERNAL, e.to_string()))?;
@@ -131,6 +155,7 @@ impl Server {
             adapters,
             clock: Arc::new(SystemClock),
             worker: WorkerSettings::new(id, config.worker.concurrency),
+            redis: redis.map(|redis| (redis, backend.clone())),
             metrics,
             log_skill_params: config.log.skill_params,
         })
@@ -150,16 +175,20 @@ impl Server {
 
     /// Begins to work: claims and advances runs, replays ended ones, follows the registry.
     pub fn start(self) -> Running {
-        let Self { state, verification } = self;
+        let Self { state, verification, backend } = self;
         let done = CancellationToken::new();
         let worker = tokio::spawn({
             let worker = state.worker.clone();
             async move { worker.run().await }
         });
-        let background = vec![
+        let mut background = vec![
             tokio::spawn(verification.run(state.host.clone(), done.clone())),
             tokio::spawn(follow_registry(state.clone(), done.clone())),
         ];
+        if let (Some(redis), Some(backend)) = (&state.redis, backend) {
+            backend.tell(redis.hints().clone());
+            background.push(tokio::spawn(hear(state.clone(), backend, done.clone())));
+        }
         Running { state, worker, background, done }
     }
 }
@@ -278,6 +307,16 @@ async fn register(
         registry.commit(store, |registry| registry.register_plan(code.clone(), Arc::clone(plan), now)).await?;
     }
     Ok(())
+}
+
+/// Passes on what other processes give hints of.
+async fn hear(state: AppState, backend: Backend, done: CancellationToken) {
+    let Some(redis) = &state.redis else { return };
+    let passed_on = |hint: Hint| {
+        state.hub.hear(&hint);
+        backend.hear(&hint);
+    };
+    done.run_until_cancelled(redis.hints().listen(passed_on)).await;
 }
 
 /// Takes over what other processes, or an operator in the database, change in the registry.

@@ -12,6 +12,7 @@ use aos_core::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use crate::backend::redis::Redis;
 use crate::hub::Hub;
 use crate::plans::Plans;
 use crate::telemetry::Metrics;
@@ -38,6 +39,8 @@ pub struct Parts {
     pub worker: Worker,
     /// Who waits for which run.
     pub hub: Arc<Hub>,
+    /// Redis, when there is one.
+    pub redis: Option<Redis>,
     /// What is counted.
     pub metrics: Metrics,
     /// What replays have found.

@@ -62,6 +62,7 @@ impl Api {
             adapters: Adapters::new(Arc::new(Switches::default())).with(Arc::new(StubAdapter)),
             clock,
             worker,
+            redis: None,
             metrics: Metrics::new().unwrap(),
             log_skill_params: false,
         })
