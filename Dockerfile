@@ -15,7 +15,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --home-dir /var/lib/aos --shell /usr/sbin/nologin aos \
-    && install -d -o aos -g aos -m 0750 /var/lib/aos
+    && install -d -o aos -g aos -m 0750 /var/lib/aos /var/log/aos
 COPY --from=build /out/aos-server /usr/local/bin/aos-server
 COPY LICENSE-APACHE LICENSE-MIT /usr/share/doc/aos-server/
 USER 10001:10001

@@ -40,12 +40,13 @@ pub enum Admission {
 /// Hands out slots for skills that have a limit.
 ///
 /// # Contract
-/// - Of a skill with a limit no more slots are live at the same time, however many ask. A slot is live from its grant
-///   until it is released, or until its deadline has passed without a `renew`.
-/// - Deadlines come from the store's clock only.
+/// - Of a skill with a limit no more slots are live at the same time than it says, however many ask. A slot is live from
+///   its grant until it is released, or until its deadline has passed without a `renew`.
+/// - Deadlines come from the store's clock only: `lease` after the grant, or after the last `renew`.
 /// - `renew` gives back the slots that are not live any more; a slot past its deadline does not come back to life.
 /// - Releasing a slot that is not live changes nothing and is `Ok`.
-/// - A limit that is lowered takes nothing away; it grants nothing new until enough slots have ended.
+/// - A limit that is lowered, or lifted and set again, takes nothing away; it grants nothing new until enough slots have
+///   ended. What went ahead while there was none holds no slot and does not count.
 /// - Nothing of one tenant is visible to, or changed by, a call for another.
 pub trait SlotStore: Send + Sync {
     /// Sets the limit of a skill; `None` lifts it.

@@ -44,11 +44,12 @@ pub struct WorkerRecord {
 /// Keeps a list of workers, for operators. Nothing depends on it: who may advance a run is said by leases alone.
 ///
 /// # Contract
-/// - `report` keeps a worker [alive](WorkerRecord::alive) for `ttl` of the store's clock, and replaces what it said
-///   before; the time it was first heard of stays.
+/// - `report` keeps a worker [alive](WorkerRecord::alive) for `ttl` of the store's clock from then on, and replaces what
+///   it said before; the time it was first heard of stays until it is forgotten.
 /// - `leave` forgets a worker; forgetting an unknown one is `Ok`.
 /// - `list` gives every worker, by name, those included that are no longer alive. A store may forget those that have
 ///   not been alive for an hour.
+/// - Texts come back as they were given, but U+0000 in one may come back as U+FFFD.
 pub trait WorkerStore: Send + Sync {
     /// Keeps what a worker says of itself.
     fn report<'a>(&'a self, report: &'a WorkerReport, ttl: Duration) -> BoxFuture<'a, Result<(), StoreError>>;

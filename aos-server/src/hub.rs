@@ -51,7 +51,6 @@ pub struct Hub {
     watched: Mutex<HashMap<RunId, watch::Sender<Told>>>,
     due: Mutex<BinaryHeap<Reverse<Timestamp>>>,
     work: Notify,
-    switches: Notify,
     appends: AtomicU64,
 }
 
@@ -92,11 +91,6 @@ impl Hub {
         self.tell(|| Hint::Work);
     }
 
-    /// Resolves after a hint that a switch was turned.
-    pub async fn switches_turned(&self) {
-        self.switches.notified().await;
-    }
-
     /// Gives a hint that a switch was turned here.
     pub fn turned_a_switch(&self) {
         self.tell(|| Hint::Switches);
@@ -113,8 +107,7 @@ impl Hub {
             Hint::Work => self.work_arrived(),
             Hint::Entries(run) => told(run, |told| told.further += 1),
             Hint::Run(_, run) => told(run, |told| told.changed += 1),
-            Hint::Registry(_) => {}
-            Hint::Switches => self.switches.notify_waiters(),
+            Hint::Registry(_) | Hint::Switches => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! The AOS server: HTTP, worker loop and the backends behind the core's contracts.
 
 pub mod backend;
+pub mod backlog;
 mod cli;
 pub mod clock;
 pub mod command;
@@ -10,8 +11,11 @@ pub mod history;
 pub mod http;
 pub mod hub;
 pub mod plans;
+pub mod schedule;
 pub mod server;
 pub mod skill;
 pub mod state;
+pub mod switchboard;
 pub mod telemetry;
+pub mod waits;
 pub mod worker;

@@ -21,27 +21,55 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::Backend;
 use crate::backend::redis::{Hint, Redis};
+use crate::backend::{Backend, Control};
+use crate::backlog::{self, Backlog};
 use crate::clock::{self, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, Database};
 use crate::http;
 use crate::hub::{HeardJournal, Hub};
 use crate::plans::Plans;
+use crate::schedule;
 use crate::skill;
+use crate::skill::limited::SkillLimits;
 use crate::state::{AppState, Parts};
+use crate::switchboard::Switchboard;
 use crate::telemetry::{Attempts, CountedAdapter, Metrics};
+use crate::worker::report::{Live, keep_reporting};
 use crate::worker::verify::{Verification, verification};
 use crate::worker::{Leases, Worker, WorkerSettings};
 
 /// A run that would wait longer than this gives its worker back.
 const PARK_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a server goes on answering that shares its database with others, unless settings say otherwise: the time
+/// in which load balancers notice that it is not ready.
+pub const LEAVE_AFTER: Duration = Duration::from_secs(3);
+
 /// How long open requests may take once the process is about to end.
-const LAST_REQUESTS: Duration = Duration::from_secs(5);
+pub const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// How long to leave a store alone that failed to tell about the registry.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// What a process does beside advancing runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It answers the whole API.
+    Serve,
+    /// It answers questions about its health, and no others.
+    Worker,
+}
+
+impl Role {
+    /// The role as operators read it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Worker => "worker",
+        }
+    }
+}
 
 /// What a server is made of.
 pub struct Ingredients {
@@ -49,6 +77,8 @@ pub struct Ingredients {
     pub stores: Stores,
     /// Where skills and workflows are kept.
     pub registry_store: Arc<dyn RegistryStore>,
+    /// What the installation is steered by, beside its runs.
+    pub control: Control,
     /// Skills that this server executes.
     pub skills: Vec<Arc<dyn Skill>>,
     /// Rust workflows, with the plan of each.
@@ -59,6 +89,8 @@ pub struct Ingredients {
     pub clock: Arc<dyn Clock>,
     /// How the worker works.
     pub worker: WorkerSettings,
+    /// No run is accepted when this many are queued; 0 for no bound.
+    pub max_queued: u64,
     /// Redis, and the store whose changes are made known by it.
     pub redis: Option<(Redis, Backend)>,
     /// What is counted; share it with the adapters.
@@ -71,6 +103,7 @@ pub struct Ingredients {
 pub struct Server {
     state: AppState,
     verification: Verification,
+    limits: SkillLimits,
     backend: Option<Backend>,
 }
 
@@ -83,11 +116,13 @@ impl Server {
         let Ingredients {
             stores,
             registry_store,
+            control,
             skills,
             flows,
             adapters,
             clock,
             worker,
+            max_queued,
             redis,
             metrics,
             log_skill_params,
@@ -104,19 +139,28 @@ impl Server {
         let (verifier, verification, findings) = verification(metrics.clone());
         let journal = HeardJournal::new(stores.journal, Arc::clone(&hub), verifier, metrics.clone());
         let stores = Stores { journal: Arc::new(journal), ..stores };
-        let source = Arc::new(registry.clone());
+        let limits = SkillLimits::new(Arc::clone(&control.slots), TenantId::default(), worker.id.clone(), worker.lease);
+        limits.refresh().await?;
+        let source = limits.around(Arc::new(registry.clone()));
         let mut host = Host::new(stores.clone(), source, flows.0, Arc::clone(&clock), worker.id.clone());
         host.observer = Arc::new(Attempts::new(metrics.clone(), leases.clone(), log_skill_params));
         host.lease = worker.lease;
         host.park_after = Some(PARK_AFTER);
         let driver = Arc::new(host.clone());
         let worker = Worker::new(worker, driver, stores, leases, Arc::clone(&hub), metrics.clone());
+        let switches = Arc::clone(adapters.switches());
+        let switchboard = Switchboard::new(Arc::clone(&control.switches), switches, worker.clone());
+        switchboard.read().await?;
         let state = AppState::new(Parts {
             host,
+            control,
+            switchboard,
+            live: Live::default(),
             registry,
             registry_store,
             adapters,
             plans: Plans::new(Arc::new(JsonSchemas::new())),
+            backlog: Backlog::new(max_queued),
             worker,
             hub,
             redis,
@@ -124,9 +168,10 @@ impl Server {
             findings,
             tenant: TenantId::default(),
             started: clock::now(),
+            leaving: CancellationToken::new(),
             stopping: CancellationToken::new(),
         });
-        Ok(Self { state, verification, backend })
+        Ok(Self { state, verification, limits, backend })
     }
 
     /// The server that settings describe, on its state of record; gives that too, to be closed at the end.
@@ -150,11 +195,13 @@ impl Server {
         let server = Self::new(Ingredients {
             stores: backend.stores(),
             registry_store: backend.registry(),
+            control: backend.control(),
             skills: skill::all(config, &adapters)?,
             flows: (Flows::new(), Vec::new()),
             adapters,
             clock: Arc::new(SystemClock),
-            worker: WorkerSettings::new(id, config.worker.concurrency),
+            worker: WorkerSettings { lease: config.worker.lease, ..WorkerSettings::new(id, config.worker.concurrency) },
+            max_queued: config.worker.max_queued,
             redis: redis.map(|redis| (redis, backend.clone())),
             metrics,
             log_skill_params: config.log.skill_params,
@@ -173,9 +220,10 @@ impl Server {
         http::router(self.state.clone())
     }
 
-    /// Begins to work: claims and advances runs, replays ended ones, follows the registry.
-    pub fn start(self) -> Running {
-        let Self { state, verification, backend } = self;
+    /// Begins to work: claims and advances runs, begins those of schedules, replays ended ones, follows registry and
+    /// switches.
+    pub fn start(self, role: Role) -> Running {
+        let Self { state, verification, limits, backend } = self;
         let done = CancellationToken::new();
         let worker = tokio::spawn({
             let worker = state.worker.clone();
@@ -184,18 +232,30 @@ impl Server {
         let mut background = vec![
             tokio::spawn(verification.run(state.host.clone(), done.clone())),
             tokio::spawn(follow_registry(state.clone(), done.clone())),
+            tokio::spawn(state.switchboard.clone().follow(done.clone())),
+            tokio::spawn(limits.keep(done.clone())),
+            tokio::spawn(keep_reporting(
+                state.worker.clone(),
+                Arc::clone(&state.control.workers),
+                role,
+                state.live.clone(),
+                done.clone(),
+            )),
+            tokio::spawn(backlog::keep_counting(state.clone(), done.clone())),
+            tokio::spawn(schedule::run(state.clone(), done.clone())),
         ];
         if let (Some(redis), Some(backend)) = (&state.redis, backend) {
             backend.tell(redis.hints().clone());
             background.push(tokio::spawn(hear(state.clone(), backend, done.clone())));
         }
-        Running { state, worker, background, done }
+        Running { state, role, worker, background, done }
     }
 }
 
 /// A server at work.
 pub struct Running {
     state: AppState,
+    role: Role,
     worker: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     done: CancellationToken,
@@ -207,14 +267,22 @@ impl Running {
         &self.state
     }
 
-    /// Answers requests on `listener` until `shutdown` resolves, and then ends in order: the server is no longer
-    /// ready and claims nothing more, runs in hand come to an end or are given back, open requests are answered, ended
-    /// runs are replayed.
+    /// Answers requests on `listener` until `shutdown` resolves, and then ends in order. For the time `leave_after` the
+    /// server says that it is not ready, and does everything as before. Then it claims nothing more, runs in hand come
+    /// to an end or are given back, open requests are answered, ended runs are replayed.
     ///
     /// # Errors
     /// A socket that fails.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
-        let router = http::router(self.state.clone());
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        leave_after: Duration,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), Failure> {
+        let router = match self.role {
+            Role::Serve => http::router(self.state.clone()),
+            Role::Worker => http::health_router(self.state.clone()),
+        };
         let stopping = self.state.stopping.clone();
         let listener = listener.tap_io(|stream| {
             // Answers are small and wait for nothing; without it they would wait for each other.
@@ -222,6 +290,15 @@ impl Running {
         });
         let serving = axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned());
         let mut serving = tokio::spawn(serving.into_future());
+        let leaving = self.state.leaving.clone();
+        let shutdown = async {
+            shutdown.await;
+            leaving.cancel();
+            if !leave_after.is_zero() {
+                tracing::info!(s = leave_after.as_secs(), "not ready from now on; answering a while longer");
+            }
+            tokio::time::sleep(leave_after).await;
+        };
         let ended = tokio::select! {
             () = shutdown => None,
             ended = &mut serving => Some(ended),
@@ -259,11 +336,12 @@ impl Running {
     }
 }
 
-/// Runs the server that settings describe until `shutdown` resolves. `listening` is told once requests are answered.
+/// Runs the process that settings describe until `shutdown` resolves. `listening` is told once requests are answered.
 ///
 /// # Errors
 /// As [`Server::from_config`]; an address that can't be listened on.
-pub async fn serve(
+pub async fn run(
+    role: Role,
     config: &Config,
     listening: impl FnOnce(SocketAddr, &Backend, &AppState),
     shutdown: impl Future<Output = ()>,
@@ -275,11 +353,20 @@ pub async fn serve(
     // Before anything else: a second server on the same port should say so and touch nothing.
     let listener = TcpListener::bind(address).await.map_err(taken)?;
     let (server, backend) = Server::from_config(config).await?;
-    let running = server.start();
+    let running = server.start(role);
     listening(listener.local_addr().map_err(taken)?, &backend, running.state());
-    let served = running.serve(listener, shutdown).await;
+    let served = running.serve(listener, leave_after(role, config), shutdown).await;
     backend.close().await;
     served
+}
+
+/// Only a server that shares its database has others beside it to which a load balancer can turn.
+fn leave_after(role: Role, config: &Config) -> Duration {
+    match (role, &config.database) {
+        (Role::Serve, Database::Postgres(_)) => config.listen.drain_delay.unwrap_or(LEAVE_AFTER),
+        (Role::Serve, Database::Sqlite(_)) => config.listen.drain_delay.unwrap_or_default(),
+        (Role::Worker, _) => Duration::ZERO,
+    }
 }
 
 /// The adapters that settings describe.
@@ -315,6 +402,9 @@ async fn hear(state: AppState, backend: Backend, done: CancellationToken) {
     let passed_on = |hint: Hint| {
         state.hub.hear(&hint);
         backend.hear(&hint);
+        if hint == Hint::Switches {
+            state.switchboard.look();
+        }
     };
     done.run_until_cancelled(redis.hints().listen(passed_on)).await;
 }

@@ -41,6 +41,10 @@ fn roles(stores: &PostgresStores) -> Roles {
         journal: Some(stores.journal()),
         blobs: Some(stores.blobs()),
         registry: Some(stores.registry()),
+        workers: Some(stores.workers()),
+        slots: Some(stores.slots()),
+        schedules: Some(stores.schedules()),
+        switches: Some(stores.switches()),
         ..Roles::default()
     }
 }
@@ -64,3 +68,7 @@ conformance_tests!(blob, Tested);
 conformance_tests!(journal, Tested);
 conformance_tests!(registry, Tested);
 conformance_tests!(runs, Tested);
+conformance_tests!(schedules, Tested);
+conformance_tests!(slots, Tested);
+conformance_tests!(switches, Tested);
+conformance_tests!(workers, Tested);

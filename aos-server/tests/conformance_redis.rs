@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -31,8 +30,7 @@ impl Backend for Tested {
             let url = format!("{}/{database}", redis.url());
             let link = Link::open(&url, Metrics::new().unwrap(), Duration::from_secs(30)).await.unwrap();
             let clock = VirtualClock::new(Timestamp::from_millis(1_700_000_000_000));
-            let live = Arc::new(AtomicUsize::new(1));
-            let limiter = RedisLimiter::on_clock(link.clone(), LIMITS, live, Arc::new(clock.clone()));
+            let limiter = RedisLimiter::on_clock(link.clone(), LIMITS, || 1, Arc::new(clock.clone()));
             Roles {
                 cache: Some(Arc::new(RedisCache::new(link))),
                 limiter: Some(Arc::new(limiter)),

@@ -41,6 +41,10 @@ async fn open(path: PathBuf, clock: VirtualClock) -> Roles {
         journal: Some(stores.journal()),
         blobs: Some(stores.blobs()),
         registry: Some(stores.registry()),
+        workers: Some(stores.workers()),
+        slots: Some(stores.slots()),
+        schedules: Some(stores.schedules()),
+        switches: Some(stores.switches()),
         ..Roles::default()
     }
 }
@@ -49,3 +53,7 @@ conformance_tests!(blob, Sqlite);
 conformance_tests!(journal, Sqlite);
 conformance_tests!(registry, Sqlite);
 conformance_tests!(runs, Sqlite);
+conformance_tests!(schedules, Sqlite);
+conformance_tests!(slots, Sqlite);
+conformance_tests!(switches, Sqlite);
+conformance_tests!(workers, Sqlite);

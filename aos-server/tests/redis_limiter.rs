@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use aos_core::id::TenantId;
@@ -48,14 +47,13 @@ impl Fleet {
     async fn new(seed: u64) -> Self {
         let redis = Redis::start(&[]).unwrap();
         let clock = VirtualClock::new(Timestamp::from_millis(1_700_000_000_000));
-        let live = Arc::new(AtomicUsize::new(REPLICAS));
         let (mut links, mut limiters) = (Vec::new(), Vec::new());
         for replica in 0..REPLICAS {
             add_user(&redis, replica);
             let url = format!("redis://replica{replica}:secret@127.0.0.1:{}", redis.port());
             let link = Link::open(&url, Metrics::new().unwrap(), PATIENCE).await.unwrap();
             let clock = Arc::new(clock.clone());
-            limiters.push(RedisLimiter::on_clock(link.clone(), LIMITS, Arc::clone(&live), clock));
+            limiters.push(RedisLimiter::on_clock(link.clone(), LIMITS, || REPLICAS, clock));
             links.push(link);
         }
         let rng = Rng::new(Seed::new(seed), "fleet");

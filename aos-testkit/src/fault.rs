@@ -4,6 +4,7 @@
 //! seed reproduces the faults of an operation whatever else runs at the same time. Print the [`Faults`] when a test
 //! fails: its `Debug` form has the seed and what was injected.
 
+mod control;
 mod llm;
 mod stores;
 

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use aos_core::memory::{MemoryCache, MemoryLimiter, MemoryRegistry, MemoryStore, VirtualClock};
+use aos_core::memory::{
+    MemoryCache, MemoryLimiter, MemoryRegistry, MemorySchedules, MemorySlots, MemoryStore, MemorySwitches,
+    MemoryWorkers, VirtualClock,
+};
+use aos_core::time::Clock;
 use aos_testkit::conformance::{Backend, BoxFuture, LIMITS, OpenAgain, Roles};
 use aos_testkit::conformance_tests;
 
@@ -16,27 +20,54 @@ impl Backend for Memory {
     fn fresh(&self) -> BoxFuture<'_, Roles> {
         Box::pin(async {
             let clock = VirtualClock::default();
-            let store = Arc::new(MemoryStore::new(Arc::new(clock.clone())));
-            let registry = Arc::new(MemoryRegistry::new());
-            let shared = (Arc::clone(&store), Arc::clone(&registry));
+            let stores = Arc::new(Stores::new(Arc::new(clock.clone())));
+            let shared = Arc::clone(&stores);
             // There is no other process; another handle on the same contents is the nearest thing.
-            let open_again: OpenAgain = Box::new(move || {
-                let (store, registry) = shared.clone();
-                Box::pin(async move { roles(store, registry) })
-            });
+            let open_again: OpenAgain = Box::new(move || Box::pin(std::future::ready(shared.roles())));
             Roles {
                 cache: Some(Arc::new(MemoryCache::new(Arc::new(clock.clone()), 1_000_000))),
                 limiter: Some(Arc::new(MemoryLimiter::new(Arc::new(clock.clone()), LIMITS))),
                 open_again: Some(open_again),
-                ..roles(store, registry)
+                ..stores.roles()
             }
             .with_clock(clock)
         })
     }
 }
 
-fn roles(store: Arc<MemoryStore>, registry: Arc<MemoryRegistry>) -> Roles {
-    Roles { blobs: Some(store.blobs()), registry: Some(registry), ..Roles::default() }.with_runs(store)
+struct Stores {
+    runs: Arc<MemoryStore>,
+    registry: Arc<MemoryRegistry>,
+    workers: Arc<MemoryWorkers>,
+    slots: Arc<MemorySlots>,
+    schedules: Arc<MemorySchedules>,
+    switches: Arc<MemorySwitches>,
+}
+
+impl Stores {
+    fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            runs: Arc::new(MemoryStore::new(Arc::clone(&clock))),
+            registry: Arc::new(MemoryRegistry::new()),
+            workers: Arc::new(MemoryWorkers::new(Arc::clone(&clock))),
+            slots: Arc::new(MemorySlots::new(Arc::clone(&clock))),
+            schedules: Arc::new(MemorySchedules::new(Arc::clone(&clock))),
+            switches: Arc::new(MemorySwitches::new(clock)),
+        }
+    }
+
+    fn roles(&self) -> Roles {
+        Roles {
+            blobs: Some(self.runs.blobs()),
+            registry: Some(Arc::clone(&self.registry) as _),
+            workers: Some(Arc::clone(&self.workers) as _),
+            slots: Some(Arc::clone(&self.slots) as _),
+            schedules: Some(Arc::clone(&self.schedules) as _),
+            switches: Some(Arc::clone(&self.switches) as _),
+            ..Roles::default()
+        }
+        .with_runs(Arc::clone(&self.runs))
+    }
 }
 
 conformance_tests!(blob, Memory);
@@ -45,3 +76,7 @@ conformance_tests!(journal, Memory);
 conformance_tests!(limiter, Memory);
 conformance_tests!(registry, Memory);
 conformance_tests!(runs, Memory);
+conformance_tests!(schedules, Memory);
+conformance_tests!(slots, Memory);
+conformance_tests!(switches, Memory);
+conformance_tests!(workers, Memory);

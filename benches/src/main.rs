@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a command that prints its figures")]
 
 mod percentile;
+mod tables;
 mod w1;
 
 use clap::Parser;
@@ -12,11 +13,14 @@ use clap::Parser;
 enum Command {
     /// Runs of five sequential recorded steps of 200 bytes, each durable before the next one starts.
     W1(w1::Options),
+    /// Lists, claims and retention beside a million ended runs and a long queue, on Postgres.
+    Tables(tables::Options),
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Command::parse() {
         Command::W1(options) => w1::run(&options).await,
+        Command::Tables(options) => tables::run(&options).await,
     }
 }

@@ -10,7 +10,11 @@ mod journal;
 mod limiter;
 mod registry;
 mod runs;
+mod schedules;
+mod slots;
 mod state;
+mod switches;
+mod workers;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +25,10 @@ pub use clock::TokioClock;
 pub use clock::VirtualClock;
 pub use limiter::{MemoryLimiter, RateLimits};
 pub use registry::MemoryRegistry;
+pub use schedules::MemorySchedules;
+pub use slots::MemorySlots;
+pub use switches::MemorySwitches;
+pub use workers::MemoryWorkers;
 
 use crate::driver::Stores;
 use crate::time::Clock;

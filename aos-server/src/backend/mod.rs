@@ -8,8 +8,14 @@ mod watch;
 use std::sync::Arc;
 
 use aos_core::driver::Stores;
+use aos_core::memory::{MemorySchedules, MemorySlots, MemorySwitches, MemoryWorkers};
 use aos_core::registry::RegistryStore;
 use aos_core::runs::StoreError;
+use aos_core::schedules::ScheduleStore;
+use aos_core::slots::SlotStore;
+use aos_core::switches::SwitchStore;
+use aos_core::time::Clock;
+use aos_core::workers::WorkerStore;
 
 use crate::config::Database;
 use postgres::PostgresStores;
@@ -51,6 +57,14 @@ impl Backend {
         match self {
             Self::Sqlite(stores) => stores.registry(),
             Self::Postgres(stores) => stores.registry(),
+        }
+    }
+
+    /// What the installation is steered by.
+    pub fn control(&self) -> Control {
+        match self {
+            Self::Sqlite(stores) => stores.control(),
+            Self::Postgres(stores) => stores.control(),
         }
     }
 
@@ -108,6 +122,31 @@ impl Backend {
         match self {
             Self::Sqlite(stores) => stores.close().await,
             Self::Postgres(stores) => stores.close().await,
+        }
+    }
+}
+
+/// What an installation is steered by, beside its runs.
+#[derive(Clone)]
+pub struct Control {
+    /// Which workers there are.
+    pub workers: Arc<dyn WorkerStore>,
+    /// Slots of skills with a limit.
+    pub slots: Arc<dyn SlotStore>,
+    /// Runs that begin by the calendar.
+    pub schedules: Arc<dyn ScheduleStore>,
+    /// Operators' switches.
+    pub switches: Arc<dyn SwitchStore>,
+}
+
+impl Control {
+    /// One that lasts as long as the process, for a single one and for tests.
+    pub fn in_memory(clock: &Arc<dyn Clock>) -> Self {
+        Self {
+            workers: Arc::new(MemoryWorkers::new(Arc::clone(clock))),
+            slots: Arc::new(MemorySlots::new(Arc::clone(clock))),
+            schedules: Arc::new(MemorySchedules::new(Arc::clone(clock))),
+            switches: Arc::new(MemorySwitches::new(Arc::clone(clock))),
         }
     }
 }

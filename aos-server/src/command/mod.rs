@@ -8,22 +8,25 @@ mod doctor;
 mod golden;
 mod input;
 mod local;
+mod process;
 mod progress;
 mod registry;
 mod replay;
 mod run;
 mod runs;
+mod schedules;
 mod serve;
 mod settings;
 mod ui;
 mod verdict;
+mod worker;
 
 use std::future::Future;
 use std::process::ExitCode;
 
 use aos_core::{Failure, codes};
 
-use crate::cli::{Cli, Command, GoldenCommand, RegistryArgs, RunsArgs};
+use crate::cli::{Cli, Command, GoldenCommand, RegistryArgs, RunsArgs, SchedulesArgs};
 use client::Client;
 use ui::{CommandError, CommandResult, Exit, Ui};
 
@@ -44,6 +47,7 @@ fn dispatch(ui: &Ui, cli: Cli) -> CommandResult {
     let sources = settings::sources(&cli.set);
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => block_on(serve::run(sources, &args)),
+        Command::Worker(args) => block_on(worker::run(sources, &args)),
         Command::Run(args) => block_on(run::run(ui, sources, args)),
         Command::Replay(args) => replay::run(ui, &args.files),
         Command::Golden(GoldenCommand::Record(args)) => block_on(golden::record(ui, sources, *args)),
@@ -52,6 +56,10 @@ fn dispatch(ui: &Ui, cli: Cli) -> CommandResult {
         Command::Runs(RunsArgs { target, command }) => block_on(async move {
             let client = Client::to(sources, &target).await?;
             runs::run(ui, &client, command).await
+        }),
+        Command::Schedules(SchedulesArgs { target, command }) => block_on(async move {
+            let client = Client::to(sources, &target).await?;
+            schedules::run(ui, &client, command).await
         }),
         Command::Registry(RegistryArgs { target, command }) => block_on(registry::run(ui, sources, &target, command)),
         Command::Doctor(args) => block_on(doctor::run(ui, sources, &args)),

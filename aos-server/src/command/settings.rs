@@ -33,13 +33,23 @@ pub fn for_server(sources: Sources, args: &ServeArgs) -> Result<Config, ConfigEr
     Config::load(&sources)
 }
 
+/// The settings of a worker without an API: it takes any free port for its health and metrics when none is set, and may
+/// show these to other machines.
+///
+/// # Errors
+/// Every wrong setting.
+pub fn for_worker(sources: Sources, args: &ServeArgs) -> Result<Config, ConfigError> {
+    let sources = sources.or_default(&table::PORT, "0").flag(&table::ALLOW_INSECURE, Some(true));
+    for_server(sources, args)
+}
+
 /// The settings of a command that listens nowhere: those about listening don't stop it.
 ///
 /// # Errors
 /// Every other wrong setting.
 pub fn without_listening(sources: Sources, db: Option<&Path>) -> Result<Config, CommandError> {
     let sources = sources
-        .without(&[table::HOST, table::PORT, table::ALLOW_INSECURE])
+        .without(&[table::HOST, table::PORT, table::DRAIN_DELAY, table::ALLOW_INSECURE])
         .flag(&table::DATABASE_URL, db.map(database_url));
     Config::load(&sources).map_err(wrong)
 }

@@ -1,6 +1,7 @@
 //! Where the server listens.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use crate::config::reader::{Reader, boolean, integer};
 use crate::config::table;
@@ -12,6 +13,8 @@ pub struct Listen {
     pub host: IpAddr,
     /// The port; 0 takes any free one.
     pub port: u16,
+    /// How long a server goes on answering once it was asked to end.
+    pub drain_delay: Option<Duration>,
     /// Whether serving other machines without API keys is meant.
     pub allow_insecure: bool,
 }
@@ -25,6 +28,7 @@ impl Listen {
     pub(crate) fn read(reader: &mut Reader) -> Option<Self> {
         let host = reader.get(&table::HOST, host);
         let port = reader.get(&table::PORT, |text| u16::try_from(integer(0..=65_535)(text)?).ok());
+        let drain_delay = reader.optional(&table::DRAIN_DELAY, integer(0..=300));
         let allow_insecure = reader.get(&table::ALLOW_INSECURE, boolean);
         let (host, allow_insecure) = (host?, allow_insecure?);
         if !host.to_canonical().is_loopback() && !allow_insecure {
@@ -38,7 +42,7 @@ impl Listen {
             );
             return None;
         }
-        Some(Self { host, port: port?, allow_insecure })
+        Some(Self { host, port: port?, drain_delay: drain_delay?.map(Duration::from_secs), allow_insecure })
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Log {
     pub filter: String,
     /// The form of a line.
     pub format: LogFormat,
-    /// Append to this file instead of standard error.
+    /// Append to this file as well as to standard error.
     pub file: Option<PathBuf>,
     /// Log inputs and outputs of skills.
     pub skill_params: bool,

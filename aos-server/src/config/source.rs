@@ -19,6 +19,7 @@ pub struct Sources {
     /// What the command line sets; wins over everything.
     pub flags: BTreeMap<String, String>,
     pub(crate) ignored: BTreeSet<&'static str>,
+    pub(crate) defaults: BTreeMap<&'static str, &'static str>,
 }
 
 impl Sources {
@@ -35,6 +36,13 @@ impl Sources {
     #[must_use]
     pub fn without(mut self, settings: &[Setting]) -> Self {
         self.ignored.extend(settings.iter().map(|setting| setting.key));
+        self
+    }
+
+    /// Gives a setting another default than its own.
+    #[must_use]
+    pub fn or_default(mut self, setting: &Setting, value: &'static str) -> Self {
+        self.defaults.insert(setting.key, value);
         self
     }
 
@@ -74,6 +82,9 @@ impl Values {
             }
         }
         merged.values.retain(|key, _| !sources.ignored.contains(key));
+        for (key, value) in &sources.defaults {
+            merged.values.entry(key).or_insert_with(|| ((*value).to_owned(), Origin::Default));
+        }
         merged.judge_names(sources);
         merged
     }

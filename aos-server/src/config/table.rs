@@ -38,9 +38,10 @@ settings! {
         HOST = "HOST", "an IP address or `localhost`", Some("127.0.0.1"), "0.0.0.0", plain, "Address the server listens on. Off loopback it starts only with `AOS_ALLOW_INSECURE=true`, because this release has no API keys yet.";
         PORT = "PORT", "an integer from 0 to 65535", Some("8000"), "8000", plain, "TCP port the server listens on; 0 takes any free port.";
         ALLOW_INSECURE = "AOS_ALLOW_INSECURE", "`true` or `false`", Some("false"), "true", plain, "Serve without API keys on an address that other machines reach. Only behind something that authenticates.";
+        DRAIN_DELAY = "AOS_DRAIN_DELAY", "an integer from 0 to 300", None, "5", plain, "Seconds for which a server that was asked to end goes on answering while `/health/ready` says that it is not ready, so that load balancers turn to others in time. Not set, it is 3 on Postgres and 0 on SQLite. Workers have none.";
     }
     "Data": {
-        DATABASE_URL = "DATABASE_URL", "`sqlite://<path>` or `postgres://<user>:<password>@<host>:<port>/<database>`", Some("sqlite://aos-data/aos.db"), "postgres://nova@localhost:5433/nova_aos", secret, "Where runs, journals and the registry are kept. `sqlite://path` is relative to the working directory, `sqlite:///path` absolute; the file and its directory are created. A Postgres database is shared by as many processes as wanted; it must exist, and its tables are created.";
+        DATABASE_URL = "DATABASE_URL", "`sqlite://<path>` or `postgres://<user>:<password>@<host>:<port>/<database>`", Some("sqlite://aos-data/aos.db"), "postgres://nova@localhost:5433/nova_aos", secret, "Where runs, journals and the registry are kept. `sqlite://path` is relative to the working directory, `sqlite:///path` absolute; the file and its directory are created. A Postgres database is shared by as many processes as wanted; it must exist, and its tables are created. A pooler in transaction mode (PgBouncer) before it is noticed; `?pgbouncer=true` or `false` says instead whether there is one.";
         REDIS_URL = "REDIS_URL", "`redis://<host>:<port>`, `rediss://<host>:<port>` or `unix://<path>`", None, "redis://127.0.0.1:6379", secret, "Redis, by which several processes share rate limits and a cache and hear of each other's changes at once. Nothing is kept there: without it, and while it is away, the server works on. `redis://<user>:<password>@<host>:<port>/<number>` names a database too, and `rediss://` means TLS.";
     }
     "Models": {
@@ -53,13 +54,15 @@ settings! {
         RATE_LIMIT_TPM = "CLAUDE_RATE_LIMIT_TPM", "an integer from 1 to 10000000000", Some("100000"), "100000", plain, "Tokens to and from Claude per minute.";
     }
     "Running": {
-        WORKER_CONCURRENCY = "WORKER_CONCURRENCY", "an integer from 1 to 10000", Some("64"), "64", plain, "Runs that one process advances at the same time.";
+        WORKER_CONCURRENCY = "WORKER_CONCURRENCY", "an integer from 0 to 10000", Some("64"), "64", plain, "Runs that one process advances at the same time. With 0 a server only answers requests, and workers elsewhere advance the runs.";
+        LEASE = "AOS_LEASE", "an integer from 1 to 3600", Some("10"), "30", plain, "Seconds after which the runs of a process that is not heard of are another's. Prolonged three times in that time; the same in every process.";
+        MAX_QUEUED = "AOS_MAX_QUEUED", "an integer from 0 to 1000000000", Some("100000"), "20000", plain, "Runs that may be queued; beyond that `POST /v1/runs` answers 429 with `ERR_QUEUE_FULL` and `Retry-After`. 0 for no bound. The queue is counted once a second, so a burst may pass the bound a little.";
         HTTP_ALLOW = "AOS_HTTP_ALLOW", "hosts, host:port pairs and CIDR ranges, separated by commas", None, "127.0.0.1:9000,10.0.0.0/8,*.internal.example", plain, "What the skills `http_call` and `http_call_once` may reach although it is not a public address.";
     }
     "Logs and traces": {
         LOG_LEVEL = "LOG_LEVEL", "`error`, `warn`, `info`, `debug`, `trace` or `off`, or filter directives such as `info,aos_server=debug`", Some("info"), "debug", plain, "What is logged; letter case does not matter.";
         LOG_FORMAT = "LOG_FORMAT", "`text` or `json`", Some("text"), "json", plain, "Form of a log line.";
-        LOG_FILE = "LOG_FILE", "a path", None, "/var/log/aos/backend.log", plain, "Log to this file (appended to) instead of standard error.";
+        LOG_FILE = "LOG_FILE", "a path", None, "/var/log/aos/backend.log", plain, "Log to this file (appended to) as well as to standard error.";
         LOG_SKILL_PARAMS = "LOG_SKILL_PARAMS", "`true` or `false`", Some("false"), "true", plain, "Log inputs and outputs of skills. They may hold personal or secret data.";
         OTEL_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT", "an http or https URL without user, query or fragment", None, "http://127.0.0.1:4318", plain, "OTLP collector for traces.";
     }

@@ -154,7 +154,7 @@ pub struct SkillsHealth {
 #[utoipa::path(get, path = "/health", tag = "health", operation_id = "health",
     responses((status = 200, body = Health, description = "The process answers")))]
 pub async fn health(State(state): State<AppState>) -> Json<Health> {
-    let status = match (state.worker.accepts(), state.findings.get().drifted) {
+    let status = match (state.stays(), state.findings.get().drifted) {
         (false, _) => "stopping",
         (true, 0) => "healthy",
         (true, _) => "drifting",
@@ -179,6 +179,12 @@ pub async fn live() -> Json<Live> {
     responses((status = 200, body = Ready, description = "No check failed"),
         (status = 503, body = Ready, description = "A check failed, or the process is stopping")))]
 pub async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
+    if !state.stays() {
+        // At once, however busy the database is: a load balancer has little time to notice.
+        let worker = Check::new(Duration::ZERO, Some("the process is stopping".into()));
+        let checks = BTreeMap::from([("worker", worker)]);
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(Ready { ready: false, checks }));
+    }
     let database = check(async { state.host.stores.runs.stats().await.map(drop).map_err(Failure::from) });
     let registry = check(async { state.registry_store.load(&state.tenant).await.map(drop).map_err(Failure::from) });
     let redis = check(async {
@@ -187,8 +193,7 @@ pub async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
         redis.ping().await.map_err(failed)
     });
     let (database, registry, redis) = tokio::join!(database, registry, redis);
-    let accepts = state.worker.accepts();
-    let worker = Check::new(Duration::ZERO, (!accepts).then(|| "the worker is stopping".into()));
+    let worker = Check::new(Duration::ZERO, None);
     let mut checks = BTreeMap::from([("database", database), ("registry", registry), ("worker", worker)]);
     if state.redis.is_some() {
         checks.insert("redis", redis.or_without());

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use aos_core::codes;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, Method, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::http::problem::ApiError;
@@ -46,6 +47,17 @@ pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next:
         response
     };
     answering.instrument(span).await
+}
+
+/// Tells callers of a process that is about to end not to send the next request on this connection.
+pub async fn close(State(leaving): State<CancellationToken>, request: Request, next: Next) -> Response {
+    // Later versions have no such header.
+    let is_kept = request.version() <= Version::HTTP_11;
+    let mut response = next.run(request).await;
+    if is_kept && leaving.is_cancelled() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Answers to a path that no route has.

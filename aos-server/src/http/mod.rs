@@ -3,15 +3,18 @@
 //! Every route is registered together with its entry in the OpenAPI document, so that there is no route without one.
 
 pub mod body;
+pub mod dead_letters;
 pub mod health;
 pub mod metrics;
 pub mod middleware;
 pub mod openapi;
 pub mod params;
 pub mod problem;
+pub mod queue;
 pub mod registry;
 pub mod request_id;
 pub mod runs;
+pub mod schedules;
 pub mod simulate;
 pub mod skills;
 pub mod view;
@@ -32,16 +35,30 @@ pub fn router(state: AppState) -> Router {
     let (router, openapi) = OpenApiRouter::with_openapi(openapi::frame())
         .merge(health())
         .merge(runs())
+        .merge(queue())
         .merge(workflows())
+        .merge(schedules())
         .merge(skills_and_registry())
         .with_state(state.clone())
         .merge(about_itself)
         .split_for_parts();
     document.complete(openapi);
+    framed(router, &state)
+}
+
+/// What a process answers that only advances runs.
+pub fn health_router(state: AppState) -> Router {
+    let (router, _) = OpenApiRouter::new().merge(health()).with_state(state.clone()).split_for_parts();
+    framed(router, &state)
+}
+
+/// Answers to what no route has, and what happens around every handler.
+fn framed(router: Router, state: &AppState) -> Router {
     router
         .fallback(middleware::no_route)
         .method_not_allowed_fallback(middleware::no_method)
         .layer(from_fn_with_state(state.metrics.clone(), middleware::observe))
+        .layer(from_fn_with_state(state.leaving.clone(), middleware::close))
 }
 
 fn health() -> Routes {
@@ -61,11 +78,26 @@ fn runs() -> Routes {
         .routes(routes!(runs::read::get_run))
         .routes(routes!(runs::stream::get_journal))
         .routes(routes!(runs::stream::follow_run))
+        .routes(routes!(runs::bulk::bulk_runs))
         .routes(routes!(runs::act::cancel_run))
         .routes(routes!(runs::act::signal_run))
+        .routes(routes!(runs::act::pause_run))
+        .routes(routes!(runs::act::resume_run))
+        .routes(routes!(runs::approve::approve_run))
+        .routes(routes!(runs::approve::reject_run))
+        .routes(routes!(runs::retry::retry_run))
         .routes(routes!(runs::replay::replay_run))
         .routes(routes!(runs::fork::fork_run))
         .routes(routes!(runs::replay::get_golden))
+}
+
+fn queue() -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(queue::get_queue))
+        .routes(routes!(queue::get_limit, queue::set_limit, queue::lift_limit))
+        .routes(routes!(dead_letters::list_dead_letters))
+        .routes(routes!(dead_letters::retry_dead_letter))
+        .routes(routes!(dead_letters::discard_dead_letter))
 }
 
 fn workflows() -> Routes {
@@ -78,6 +110,15 @@ fn workflows() -> Routes {
         .routes(routes!(workflows::enable_workflow))
         .routes(routes!(workflows::repin_workflow))
         .routes(routes!(simulate::simulate))
+}
+
+fn schedules() -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(schedules::list_schedules))
+        .routes(routes!(schedules::get_schedule, schedules::put_schedule, schedules::remove_schedule))
+        .routes(routes!(schedules::pause_schedule))
+        .routes(routes!(schedules::resume_schedule))
+        .routes(routes!(schedules::trigger_schedule))
 }
 
 fn skills_and_registry() -> Routes {

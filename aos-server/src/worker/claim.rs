@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use aos_core::random::{Rng, Seed};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock;
@@ -22,19 +23,36 @@ const RELIEF: usize = 4;
 pub(super) async fn keep_claiming(worker: &Worker) {
     let inner = &worker.0;
     let mut progress = Progress { appends: inner.hub.appends(), since: Instant::now() };
+    let mut dice = Dice::of(worker);
+    let mut pause = dice.vary(inner.settings.poll / 2);
     while !inner.stopping.is_cancelled() {
-        let pause = match room(worker, &mut progress) {
-            None => inner.settings.poll,
-            Some(room) => match claim(worker, room).await {
-                Ok(()) => until_due(worker),
-                Err(pause) => pause,
-            },
-        };
         tokio::select! {
-            () = inner.stopping.cancelled() => {}
+            () = inner.stopping.cancelled() => return,
             () = inner.hub.work() => {}
             () = tokio::time::sleep(pause) => {}
         }
+        pause = match room(worker, &mut progress).filter(|_| !worker.is_paused()) {
+            None => dice.vary(inner.settings.poll),
+            Some(room) => match claim(worker, room).await {
+                Ok(()) => until_due(worker, dice.vary(inner.settings.poll)),
+                Err(pause) => dice.vary(pause),
+            },
+        };
+    }
+}
+
+/// Keeps processes from asking the store in step that were started together, or that lost it together.
+struct Dice(Rng);
+
+impl Dice {
+    fn of(worker: &Worker) -> Self {
+        Self(Rng::new(Seed::default(), worker.id().as_str()))
+    }
+
+    /// From a half to one and a half of a pause.
+    fn vary(&mut self, pause: Duration) -> Duration {
+        let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX / 2).max(1);
+        Duration::from_millis(ms / 2 + self.0.below(ms + 1))
     }
 }
 
@@ -107,8 +125,7 @@ fn permits(free: usize) -> u32 {
     u32::try_from(free).unwrap_or(u32::MAX)
 }
 
-fn until_due(worker: &Worker) -> Duration {
-    let poll = worker.0.settings.poll;
+fn until_due(worker: &Worker, poll: Duration) -> Duration {
     // A due run may be some other process's already; a floor keeps a wrong clock from turning this into a busy loop.
-    worker.0.hub.next_due().map_or(poll, |due| due.since(clock::now()).clamp(Duration::from_millis(2), poll))
+    worker.0.hub.next_due().map_or(poll, |due| due.since(clock::now()).max(Duration::from_millis(2)).min(poll))
 }

@@ -20,12 +20,16 @@ struct Served {
 
 impl Served {
     async fn new(api: Api) -> Self {
+        Self::leaving_after(api, Duration::ZERO).await
+    }
+
+    async fn leaving_after(api: Api, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, asked) = oneshot::channel();
         let serving = tokio::spawn(async move {
             let asked = async { asked.await.unwrap() };
-            api.running.serve(listener, asked).await.unwrap();
+            api.running.serve(listener, delay, asked).await.unwrap();
         });
         Self { address, shutdown, serving, http: reqwest::Client::new() }
     }
@@ -123,4 +127,29 @@ async fn a_shutdown_finishes_runs_in_hand_and_answers_who_waits() {
     let waiting = waiting.await.unwrap();
     assert_eq!(waiting.status(), 202);
     assert!(following.text().await.unwrap().contains("run_started"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_asked_to_end_is_not_ready_and_answers_all_the_same() {
+    let Served { address, shutdown, serving, http } =
+        Served::leaving_after(Api::new().await, Duration::from_secs(3_600)).await;
+    let url = |path: &str| format!("http://{address}{path}");
+    let ready = async || http.get(url("/health/ready")).send().await.unwrap();
+    let before = ready().await;
+    assert_eq!((before.status().as_u16(), before.headers().get("connection")), (200, None));
+    shutdown.send(()).unwrap();
+    while ready().await.status() == 200 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let after = ready().await;
+    assert_eq!(after.headers()["connection"], "close", "the next request is somebody else's");
+    let after: Value = after.json().await.unwrap();
+    assert_eq!((&after["ready"], &after["checks"]["worker"]["ok"]), (&json!(false), &json!(false)), "{after}");
+    for n in 0..3 {
+        let body = json!({"workflow": "five@1.0.0", "input": n});
+        let run = http.post(url("/v1/runs?wait=30s")).json(&body).send().await.unwrap();
+        assert_eq!((run.status().as_u16(), &run.headers()["connection"]), (201, &"close".parse().unwrap()));
+        assert_eq!(run.json::<Value>().await.unwrap()["state"], "succeeded");
+    }
+    serving.abort();
 }

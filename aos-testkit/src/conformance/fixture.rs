@@ -17,7 +17,11 @@ use aos_core::queue::Priority;
 use aos_core::random::Seed;
 use aos_core::registry::RegistryStore;
 use aos_core::runs::{Created, Lease, Message, NewRun, RunRecord, RunStore};
+use aos_core::schedules::ScheduleStore;
+use aos_core::slots::SlotStore;
+use aos_core::switches::SwitchStore;
 use aos_core::time::Timestamp;
+use aos_core::workers::WorkerStore;
 use serde_json::json;
 
 use super::{Backend, BoxFuture, Capability, Roles};
@@ -50,6 +54,22 @@ impl Roles {
 
     pub(super) fn need_registry(&self) -> Result<Arc<dyn RegistryStore>, Capability> {
         self.registry.clone().ok_or(Capability::Registry)
+    }
+
+    pub(super) fn need_workers(&self) -> Result<Arc<dyn WorkerStore>, Capability> {
+        self.workers.clone().ok_or(Capability::Workers)
+    }
+
+    pub(super) fn need_slots(&self) -> Result<Arc<dyn SlotStore>, Capability> {
+        self.slots.clone().ok_or(Capability::Slots)
+    }
+
+    pub(super) fn need_schedules(&self) -> Result<Arc<dyn ScheduleStore>, Capability> {
+        self.schedules.clone().ok_or(Capability::Schedules)
+    }
+
+    pub(super) fn need_switches(&self) -> Result<Arc<dyn SwitchStore>, Capability> {
+        self.switches.clone().ok_or(Capability::Switches)
     }
 
     pub(super) async fn pass(&self, duration: Duration) -> Result<(), Capability> {
@@ -140,6 +160,14 @@ pub(super) fn nasty() -> Payload {
     payload(
         json!({ "\u{0}": "a\u{0}b", "emoji": "👩‍👩‍👧 \u{202e}", "lines": "\r\n\u{2028}", "sql": "'; DROP TABLE run;--" }),
     )
+}
+
+/// A text that is hard to keep.
+pub(super) const NASTY: &str = "a\u{0}b 👩‍👩‍👧 \u{202e}\r\n'; DROP TABLE run;--";
+
+/// A text that a store gave back, as it was given: U+0000 may have become U+FFFD.
+pub(super) fn readable(text: &str) -> String {
+    text.replace('\0', "\u{FFFD}")
 }
 
 pub(super) fn new_run(id: &str) -> NewRun {

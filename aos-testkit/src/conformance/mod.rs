@@ -46,8 +46,12 @@ pub mod journal;
 pub mod limiter;
 pub mod registry;
 pub mod runs;
+pub mod schedules;
+pub mod slots;
+pub mod switches;
 #[cfg(test)]
 mod tests;
+pub mod workers;
 
 use std::any::Any;
 use std::fmt;
@@ -61,6 +65,10 @@ use aos_core::limiter::Limiter;
 use aos_core::memory::{RateLimits, VirtualClock};
 use aos_core::registry::RegistryStore;
 use aos_core::runs::RunStore;
+use aos_core::schedules::ScheduleStore;
+use aos_core::slots::SlotStore;
+use aos_core::switches::SwitchStore;
+use aos_core::workers::WorkerStore;
 
 pub use aos_core::BoxFuture;
 
@@ -95,6 +103,14 @@ pub struct Roles {
     pub limiter: Option<Arc<dyn Limiter>>,
     /// Registries.
     pub registry: Option<Arc<dyn RegistryStore>>,
+    /// Which workers there are.
+    pub workers: Option<Arc<dyn WorkerStore>>,
+    /// Slots of skills with a limit.
+    pub slots: Option<Arc<dyn SlotStore>>,
+    /// Schedules.
+    pub schedules: Option<Arc<dyn ScheduleStore>>,
+    /// Operators' switches.
+    pub switches: Option<Arc<dyn SwitchStore>>,
     /// Control over the clock of all of these.
     pub advance: Option<Advance>,
     /// A way to open the same data once more while it is open.
@@ -141,6 +157,14 @@ pub enum Capability {
     Limiter,
     /// [`Roles::registry`].
     Registry,
+    /// [`Roles::workers`].
+    Workers,
+    /// [`Roles::slots`].
+    Slots,
+    /// [`Roles::schedules`].
+    Schedules,
+    /// [`Roles::switches`].
+    Switches,
     /// [`Roles::advance`].
     ClockControl,
     /// [`Roles::open_again`].
@@ -156,6 +180,10 @@ impl fmt::Display for Capability {
             Self::Cache => "a cache",
             Self::Limiter => "a limiter",
             Self::Registry => "a registry store",
+            Self::Workers => "a list of workers",
+            Self::Slots => "slots",
+            Self::Schedules => "schedules",
+            Self::Switches => "switches",
             Self::ClockControl => "control over the clock",
             Self::OpenAgain => "data that can be opened twice",
         })
@@ -259,6 +287,7 @@ macro_rules! conformance_tests {
             racing_creations_make_one_run
             creating_with_a_claim_leases
             a_dropped_create_is_whole_or_nothing
+            a_key_gives_its_run
             tenants_are_apart
             oldest_is_claimed_first
             racing_claims_give_each_run_once
@@ -285,20 +314,80 @@ macro_rules! conformance_tests {
             changed_hears_another_process
             pages_are_stable_under_inserts
             lists_filter
+            lists_filter_by_end
+            counting_stops
             lists_filter_by_age
             an_unknown_cursor_is_refused
             stats_count
             the_most_urgent_is_claimed_first
             a_delayed_run_starts_at_its_time
             a_limit_holds_runs_back
+            a_fork_is_leased_to_get_its_past
             a_limit_counts_live_leases_only
             racing_claims_keep_a_limit
             a_paused_run_is_left_alone
             a_held_run_is_paused_when_it_is_let_go
             a_paused_run_can_be_cancelled
             a_dead_run_can_be_revived
+            a_dead_run_can_be_discarded
             ended_runs_are_purged
             a_child_is_kept_for_its_parent
+        }
+    };
+    (schedules, $backend:expr) => {
+        $crate::conformance_tests! { @suite schedules, $backend,
+            what_was_put_is_read_back
+            put_replaces_all_but_what_became_of_the_last_time
+            schedules_are_listed_by_name
+            a_removed_schedule_is_gone
+            due_gives_what_has_come
+            a_schedule_comes_due_by_the_clock
+            what_is_due_is_given_once
+            racing_hosts_share_what_is_due
+            advance_moves_on_and_changes_nothing_else
+            a_stale_advance_changes_nothing
+            a_paused_schedule_keeps_what_was_begun
+            racing_advances_win_once
+            tenants_are_apart
+            is_there_for_another_process
+        }
+    };
+    (slots, $backend:expr) => {
+        $crate::conformance_tests! { @suite slots, $backend,
+            a_skill_without_a_limit_is_unlimited
+            limits_are_listed_by_skill
+            no_more_slots_than_the_limit
+            a_released_slot_makes_room
+            a_slot_lapses
+            a_renewed_slot_stays_live
+            a_lapsed_slot_does_not_come_back
+            a_lowered_limit_takes_nothing_away
+            racing_callers_get_no_more
+            racing_callers_of_another_process_get_no_more
+            tenants_are_apart
+            is_there_for_another_process
+        }
+    };
+    (switches, $backend:expr) => {
+        $crate::conformance_tests! { @suite switches, $backend,
+            a_switch_that_was_never_turned_is_not_there
+            a_turn_is_seen
+            the_last_turn_counts
+            history_is_newest_first
+            racing_turns_are_all_kept
+            texts_come_back
+            is_there_for_another_process
+        }
+    };
+    (workers, $backend:expr) => {
+        $crate::conformance_tests! { @suite workers, $backend,
+            what_was_reported_is_listed
+            a_report_replaces_the_one_before
+            a_silent_worker_is_not_alive
+            a_worker_that_left_is_forgotten
+            workers_are_listed_by_name
+            racing_reports_make_one_worker
+            is_there_for_another_process
         }
     };
     (@suite $suite:ident, $backend:expr, $($clause:ident)*) => {

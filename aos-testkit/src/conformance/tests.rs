@@ -9,6 +9,10 @@ fn every_clause_is_in_the_macro() {
         ("journal", include_str!("journal.rs")),
         ("limiter", include_str!("limiter.rs")),
         ("registry", include_str!("registry.rs")),
+        ("schedules", include_str!("schedules.rs")),
+        ("slots", include_str!("slots.rs")),
+        ("switches", include_str!("switches.rs")),
+        ("workers", include_str!("workers.rs")),
         (
             "runs",
             concat!(

@@ -32,6 +32,8 @@ fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
     // Another installation may be under way.
     command.args(["-y", "-q", "-o", "DPkg::Lock::Timeout=120"]).env("DEBIAN_FRONTEND", "noninteractive");
+    // The programs are wanted, not a server of the whole machine: none is started in this run level.
+    command.env("RUNLEVEL", "1");
     command
 }
 
@@ -39,6 +41,11 @@ fn apt_get() -> Command {
 pub(super) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file())
+}
+
+/// A program that packages put where only root looks for it.
+pub(super) fn installed(program: &str) -> Option<PathBuf> {
+    on_path(program).or_else(|| Some(Path::new("/usr/sbin").join(program)).filter(|file| file.is_file()))
 }
 
 /// Whether this process may do anything.

@@ -1,11 +1,15 @@
-//! Throw-away services for tests: a private Postgres and a private Redis on free ports, with their data in a temporary
-//! directory. What is not installed is installed first, where that is possible; a test never passes because a
-//! service is missing.
+//! Throw-away services for tests: a private Postgres, a pooler before it and a load balancer on free ports, with their
+//! data in a temporary directory. What is not installed is installed first, where that is possible; a test never passes
+//! because a service is missing.
 //!
 //! A service ends with the test process, however that ends: a small shell waits for the other end of a pipe to close.
 
+mod haproxy;
 mod install;
+mod pgbouncer;
 mod postgres;
+mod process;
+mod proxy;
 mod redis;
 
 use std::fs::DirBuilder;
@@ -16,11 +20,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use haproxy::Haproxy;
+pub use pgbouncer::PgBouncer;
 pub use postgres::{Database, Postgres};
+pub use proxy::{Proxy, Way};
 pub use redis::Redis;
 
 /// A port of 127.0.0.1 on which nothing listens now.
-fn free_port() -> io::Result<u16> {
+///
+/// # Errors
+/// What the system reports.
+pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

@@ -135,7 +135,7 @@ fn programs() -> Option<PathBuf> {
 }
 
 /// A command of a user that Postgres accepts: it refuses to be run by root.
-fn as_postgres(program: &Path) -> Command {
+pub(super) fn as_postgres(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
     }

@@ -1,6 +1,7 @@
 //! The workload: a plan of five steps, the skill they call, a host and a server that have it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aos_core::driver::{Host, Stores};
 use aos_core::flow::Flows;
@@ -13,7 +14,7 @@ use aos_core::workflow::{Definition, Plan};
 use aos_core::{Failure, Payload};
 use aos_server::backend::Backend;
 use aos_server::clock::SystemClock;
-use aos_server::server::{Ingredients, Server};
+use aos_server::server::{Ingredients, Role, Server};
 use aos_server::telemetry::Metrics;
 use aos_server::worker::WorkerSettings;
 use serde_json::{Value, json};
@@ -81,12 +82,14 @@ pub async fn serve(backend: Backend) -> Result<Served> {
     let server = Server::new(Ingredients {
         stores: backend.stores(),
         registry_store: backend.registry(),
+        control: backend.control(),
         skills: vec![skill()?],
         flows: (Flows::new(), Vec::new()),
         adapters: Adapters::new(Arc::new(Switches::default())),
         clock: Arc::new(SystemClock),
         worker: WorkerSettings::new(WorkerId::new("w1")?, 128),
         redis: None,
+        max_queued: 0,
         metrics: Metrics::new()?,
         log_skill_params: false,
     })
@@ -94,7 +97,8 @@ pub async fn serve(backend: Backend) -> Result<Served> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     let (stop, stopped) = oneshot::channel();
-    let serving = tokio::spawn(server.start().serve(listener, async move { drop(stopped.await) }));
+    let serving =
+        tokio::spawn(server.start(Role::Serve).serve(listener, Duration::ZERO, async move { drop(stopped.await) }));
     let answer = reqwest::Client::new()
         .post(format!("{url}/v1/workflows"))
         .header("content-type", "application/json")

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aos_core::runs::StoreError;
-use sqlx::{PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::{Fault, closed};
 use super::held::Held;
+use super::session::{Connection, Pool};
 
 /// Pieces of work in one statement, at most.
 const MAX_BATCH: usize = 256;
@@ -46,7 +46,7 @@ pub(super) trait Batch: Send + Sync + 'static {
     /// Writes all of `items`, or fails as a whole. `again` says that an earlier try may have taken effect.
     fn write(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         items: &[Self::Item],
         again: bool,
     ) -> impl Future<Output = Result<Vec<Result<Self::Answer, StoreError>>, Fault>> + Send;
@@ -61,7 +61,7 @@ pub(super) struct Queue<B: Batch> {
 }
 
 impl<B: Batch> Queue<B> {
-    pub(super) fn start(pool: &PgPool, place: &Arc<str>, batch: B) -> Self {
+    pub(super) fn start(pool: &Pool, place: &Arc<str>, batch: B) -> Self {
         let batch = Arc::new(batch);
         let lanes = (0..LANES).map(|_| {
             let (sender, receiver) = mpsc::channel(MAX_QUEUED);

@@ -6,13 +6,14 @@ use std::time::Duration;
 use aos_core::id::{RunId, TenantId, WorkerId};
 use aos_core::money::Money;
 use aos_core::runs::{Created, Lease, NewRun, RunRecord, RunState, StoreError};
-use sqlx::{PgConnection, Row};
+use sqlx::Row;
 
 use super::Stop;
 use super::batch::Batch;
 use super::error::Fault;
 use super::row::{columns, millis, picodollars, record, timestamp};
 use super::runs::no_run;
+use super::session::Connection;
 
 /// A run to accept, and who is to hold it from the start.
 pub(super) struct Creation {
@@ -40,8 +41,9 @@ const CREATE: &str = "
                  idempotency_key, request_id, worker, lease, priority, start_at)
     ), now AS MATERIALIZED (SELECT aos_now() AS at), placed AS (
         SELECT wanted.*, limits.workflow IS NOT NULL AS is_limited,
-               -- What has a limit or is not due is for claims.
-               CASE WHEN limits.workflow IS NULL AND coalesce(start_at <= now.at, true) THEN worker END AS holder
+               -- What has a limit or is not due is for claims; but the past of a fork has to be written.
+               CASE WHEN limits.workflow IS NULL AND coalesce(start_at <= now.at, true) OR fork_run IS NOT NULL
+                    THEN worker END AS holder
         FROM wanted CROSS JOIN now LEFT JOIN workflow_limit AS limits USING (tenant, workflow)
     )
     INSERT INTO run (tenant, run, workflow, version, plan, input, seed, budget, parent, fork_run, fork_effect,
@@ -69,7 +71,7 @@ impl Batch for Creations {
 
     async fn write(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         items: &[Creation],
         again: bool,
     ) -> Result<Vec<Result<Created, StoreError>>, Fault> {
@@ -124,7 +126,7 @@ impl Batch for Creations {
 }
 
 /// The run that a creation names already, by its key or its id.
-async fn existing(connection: &mut PgConnection, item: &Creation, again: bool) -> Result<Created, Stop> {
+async fn existing(connection: &mut Connection, item: &Creation, again: bool) -> Result<Created, Stop> {
     let sql = concat!(
         "SELECT ",
         columns!(),

@@ -68,6 +68,9 @@ impl Fault {
                 Some("3D000") => "; create the database, or correct its name in DATABASE_URL",
                 Some("42501") => "; give this user the right to use the tables",
                 Some("42P01" | "42703" | "42883") => "; the tables are not this release's: run `aos-server migrate`",
+                Some("26000" | "42P05") => {
+                    "; a pooler stands before the server: take `pgbouncer=false` out of DATABASE_URL"
+                }
                 Some("53100") => "; free space on the database's disk",
                 Some("53300") => "; raise `max_connections`, or put a connection pooler in front",
                 Some("25006") => "; the server is a read-only standby: point DATABASE_URL at the primary",

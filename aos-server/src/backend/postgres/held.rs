@@ -4,11 +4,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::time::timeout;
 
 use super::error::Fault;
+use super::session::{Connection, Pool};
 
 /// How long it is kept without work.
 const IDLE: Duration = Duration::from_secs(1);
@@ -19,18 +18,18 @@ const TURN: Duration = Duration::from_secs(60);
 /// A connection of the pool that is held while there is work for it: giving one back costs the pool a message to the
 /// server and its answer, as much again as a small statement.
 pub(super) struct Held {
-    pool: PgPool,
+    pool: Pool,
     place: Arc<str>,
-    connection: Option<(PoolConnection<Postgres>, Instant)>,
+    connection: Option<(Connection, Instant)>,
 }
 
 impl Held {
-    pub(super) fn new(pool: &PgPool, place: &Arc<str>) -> Self {
+    pub(super) fn new(pool: &Pool, place: &Arc<str>) -> Self {
         Self { pool: pool.clone(), place: Arc::clone(place), connection: None }
     }
 
     /// The connection, taken from the pool when there is none.
-    pub(super) async fn connection(&mut self) -> Result<&mut PgConnection, Fault> {
+    pub(super) async fn connection(&mut self) -> Result<&mut Connection, Fault> {
         if self.connection.as_ref().is_some_and(|(_, since)| since.elapsed() > TURN) || self.pool.is_closed() {
             self.connection = None;
         }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use aos_core::BoxFuture;
-use aos_core::error::Failure;
 use aos_core::event::RunFinished;
 use aos_core::id::{RunId, TenantId};
 use aos_core::journal::{Append, JournalStore, Line, Transition};
 use aos_core::runs::{RunState, StoreError};
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::Row;
 
 use super::batch::Batch;
 use super::error::Fault;
-use super::row::{NEVER, millis, picodollars};
+use super::row::{NEVER, failure_json, millis, picodollars};
 use super::runs::no_run;
+use super::session::{Connection, Pool};
 use super::{Postgres, Stop};
 use crate::backend::watch::{Topic, Waiters};
 
@@ -120,7 +120,7 @@ impl Batch for Appends {
 
     async fn write(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         items: &[Prepared],
         again: bool,
     ) -> Result<Vec<Result<(), StoreError>>, Fault> {
@@ -142,7 +142,7 @@ impl Batch for Appends {
 
 /// Writes what the fences let through; gives the places of that in `items`.
 async fn write_fenced(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     items: &[Prepared],
 ) -> sqlx::Result<std::collections::HashSet<usize>> {
     fn column<'a, T>(items: &'a [Prepared], of: impl Fn(&'a Prepared) -> T) -> Vec<T> {
@@ -182,7 +182,7 @@ async fn write_fenced(
 }
 
 /// Why an append was rejected; `Ok` when it was not, and only its answer was lost.
-async fn why_not(connection: &mut PgConnection, item: &Prepared, again: bool) -> sqlx::Result<Result<(), StoreError>> {
+async fn why_not(connection: &mut Connection, item: &Prepared, again: bool) -> sqlx::Result<Result<(), StoreError>> {
     let lease = &item.append.lease;
     let sql = "SELECT epoch, worker, next_index, state,
                       (SELECT text FROM entry WHERE entry.run = run.id AND first = $3) AS text
@@ -236,10 +236,6 @@ fn join(append: &Append) -> Result<Vec<u8>, StoreError> {
 
 impl End {
     fn of(transition: &Transition) -> Result<Self, StoreError> {
-        let encode = |failure: &Failure| {
-            let json = serde_json::to_string(failure);
-            json.map_err(|error| StoreError::Conflict(format!("the failure can't be written as JSON: {error}")))
-        };
         Ok(match transition {
             Transition::Continue => Self::default(),
             Transition::Park { wake_at, inbox_seen } => Self {
@@ -251,7 +247,7 @@ impl End {
             Transition::Finish(RunFinished { status, output, failure, cost, content_hash }) => Self {
                 state: Some((*status).into()),
                 output: output.as_ref().map(|output| output.as_str().to_owned()),
-                failure: failure.as_ref().map(encode).transpose()?,
+                failure: failure.as_ref().map(failure_json).transpose()?,
                 cost: Some(picodollars(*cost)),
                 content_hash: Some(content_hash.as_bytes().to_vec()),
                 ..Self::default()
@@ -260,14 +256,14 @@ impl End {
             Transition::Bury(failure) => Self {
                 state: Some(RunState::Dead),
                 ready_at: Some(NEVER),
-                failure: Some(encode(failure)?),
+                failure: Some(failure_json(failure)?),
                 ..Self::default()
             },
         })
     }
 }
 
-async fn lines(pool: &PgPool, tenant: &TenantId, run: &RunId, from: u64, limit: usize) -> Result<Vec<Line>, Stop> {
+async fn lines(pool: &Pool, tenant: &TenantId, run: &RunId, from: u64, limit: usize) -> Result<Vec<Line>, Stop> {
     let damaged = |index: i64, why: String| StoreError::Corrupt {
         what: "journal of run",
         id: run.to_string(),

@@ -5,6 +5,7 @@
 //! - **One clock.** Lease deadlines are the database's (`aos_now()`), so that a process with a wrong clock does no harm.
 //! - **Unknown outcomes are read back.** When the connection breaks under a batch, the batch is sent again, and what
 //!   the fences then reject is compared with what is in the tables.
+//! - **Any pooler.** PgBouncer in transaction mode is noticed; see `session.rs` for what is different then.
 //! - **No cancellation trouble.** Work on the database runs in tasks of its own; a caller's future only waits.
 
 mod batch;
@@ -14,13 +15,19 @@ mod create;
 mod error;
 mod held;
 mod journal;
+mod list;
 mod migrate;
 mod purge;
 mod queue;
 mod registry;
 mod row;
 mod runs;
+mod schedules;
+mod session;
+mod slots;
+mod switches;
 mod watch;
+mod workers;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -30,16 +37,21 @@ use aos_core::driver::Stores;
 use aos_core::journal::JournalStore;
 use aos_core::registry::RegistryStore;
 use aos_core::runs::{RunStore, StoreError};
-use sqlx::PgPool;
+use aos_core::schedules::ScheduleStore;
+use aos_core::slots::SlotStore;
+use aos_core::switches::SwitchStore;
+use aos_core::workers::WorkerStore;
 
 pub use migrate::{Migration, pending};
 
+use crate::backend::Control;
 use crate::backend::watch::Waiters;
 use batch::Queue;
 use connection::Pools;
 use create::Creations;
 use error::{Fault, closed};
 use journal::Appends;
+use session::Pool;
 
 /// The stores of one Postgres database. Clones share the connections.
 #[derive(Clone)]
@@ -49,7 +61,7 @@ pub struct PostgresStores(Arc<Postgres>);
 struct Postgres {
     pools: Pools,
     /// That of the pools which is for all but the batches.
-    pool: PgPool,
+    pool: Pool,
     /// Host, port and database, for messages.
     place: Arc<str>,
     appends: Queue<Appends>,
@@ -98,6 +110,12 @@ impl PostgresStores {
         &self.0.place
     }
 
+    /// Whether a pooler (PgBouncer in transaction mode) stands before the database; then every statement is a
+    /// transaction. Found out when the connection is made, unless the URL says it by `pgbouncer=true` or `false`.
+    pub fn is_pooled(&self) -> bool {
+        self.0.pool.is_pooled()
+    }
+
     /// Runs, leases and inboxes.
     pub fn runs(&self) -> Arc<dyn RunStore> {
         Arc::clone(&self.0) as _
@@ -123,6 +141,31 @@ impl PostgresStores {
         Stores { runs: self.runs(), journal: self.journal(), blobs: self.blobs() }
     }
 
+    /// Which workers there are.
+    pub fn workers(&self) -> Arc<dyn WorkerStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Slots of skills with a limit.
+    pub fn slots(&self) -> Arc<dyn SlotStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Schedules.
+    pub fn schedules(&self) -> Arc<dyn ScheduleStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Operators' switches.
+    pub fn switches(&self) -> Arc<dyn SwitchStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// The four by which an installation is steered.
+    pub fn control(&self) -> Control {
+        Control { workers: self.workers(), slots: self.slots(), schedules: self.schedules(), switches: self.switches() }
+    }
+
     /// Who waits for changes.
     pub(super) fn waiters(&self) -> &Arc<Waiters> {
         &self.0.waiters
@@ -141,7 +184,7 @@ impl Postgres {
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Stop>> + Send + 'static,
-        W: FnOnce(PgPool) -> F,
+        W: FnOnce(Pool) -> F,
     {
         let task = tokio::spawn(work(self.pool.clone()));
         match task.await {

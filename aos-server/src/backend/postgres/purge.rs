@@ -1,10 +1,10 @@
 //! Deleting ended runs, in Postgres.
 
 use aos_core::runs::PurgeFilter;
-use sqlx::PgPool;
 
 use super::Stop;
 use super::row::millis;
+use super::session::Pool;
 
 /// What others have locked is left for later: nobody waits for anybody.
 const PURGE: &str = "
@@ -21,7 +21,7 @@ const PURGE: &str = "
     )
     DELETE FROM run USING ended WHERE run.id = ended.id";
 
-pub(super) async fn purge(pool: &PgPool, filter: &PurgeFilter, max: usize) -> Result<u64, Stop> {
+pub(super) async fn purge(pool: &Pool, filter: &PurgeFilter, max: usize) -> Result<u64, Stop> {
     let states: Vec<_> = filter.states.iter().filter(|state| state.is_terminal()).map(|state| state.as_str()).collect();
     let deleted = sqlx::query(PURGE)
         .bind(filter.tenant.as_str())

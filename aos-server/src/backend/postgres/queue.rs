@@ -4,15 +4,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use aos_core::Failure;
 use aos_core::id::{RunId, TenantId, WorkerId, WorkflowId};
 use aos_core::queue::ConcurrencyLimit;
 use aos_core::runs::{Claim, Lease, RunRecord, RunState, StoreError};
+use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgPool, Row};
 
 use super::Stop;
-use super::row::{NEVER, columns, millis_of, record};
+use super::row::{NEVER, columns, failure_json, millis_of, record};
 use super::runs::no_run;
+use super::session::{Pool, Transaction};
 
 /// How long a process goes on believing that no workflow has a limit. Limited runs lie in lanes of their own, so that
 /// believing it wrongly delays them and does nothing worse.
@@ -29,7 +31,7 @@ impl Limits {
         Self { any: AtomicBool::new(false), looked: Mutex::new(None) }
     }
 
-    async fn any(&self, pool: &PgPool) -> sqlx::Result<bool> {
+    async fn any(&self, pool: &Pool) -> sqlx::Result<bool> {
         let is_due = {
             let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
             let is_due = looked.is_none_or(|at| at.elapsed() > LIMITS_SEEN);
@@ -100,7 +102,7 @@ const CLAIM_LIMITED: &str = claim!(concat!(
 ));
 
 pub(super) async fn claim(
-    pool: &PgPool,
+    pool: &Pool,
     limits: &Limits,
     worker: &WorkerId,
     max: usize,
@@ -118,11 +120,11 @@ pub(super) async fn claim(
     Ok(claims.into_iter().map(|(_, claim)| claim).collect())
 }
 
-async fn claim_limited(pool: &PgPool, worker: &WorkerId, max: i64, lease: Duration) -> sqlx::Result<Vec<PgRow>> {
+async fn claim_limited(pool: &Pool, worker: &WorkerId, max: i64, lease: Duration) -> sqlx::Result<Vec<PgRow>> {
     let mut tx = pool.begin().await?;
     // Who finds a limit locked leaves its runs to whoever has it.
     let sql = "SELECT tenant, workflow, max FROM workflow_limit FOR UPDATE SKIP LOCKED";
-    let limits: Vec<(String, String, i64)> = sqlx::query_as(sql).fetch_all(&mut *tx).await?;
+    let limits: Vec<(String, String, i64)> = sqlx::query_as(sql).fetch_all(&mut tx).await?;
     let (mut tenants, mut workflows, mut maxima) = (Vec::new(), Vec::new(), Vec::new());
     for (tenant, workflow, max) in limits {
         tenants.push(tenant);
@@ -130,7 +132,7 @@ async fn claim_limited(pool: &PgPool, worker: &WorkerId, max: i64, lease: Durati
         maxima.push(max);
     }
     let query = sqlx::query(CLAIM_LIMITED).bind(worker.as_str()).bind(max).bind(millis_of(lease));
-    let rows = query.bind(tenants).bind(workflows).bind(maxima).fetch_all(&mut *tx).await?;
+    let rows = query.bind(tenants).bind(workflows).bind(maxima).fetch_all(&mut tx).await?;
     tx.commit().await?;
     Ok(rows)
 }
@@ -147,7 +149,7 @@ fn claimed(row: &PgRow, worker: &WorkerId) -> Result<((i64, i64), Claim), Stop> 
     Ok(((row.try_get("was_ready_at")?, row.try_get("id")?), Claim { lease, record }))
 }
 
-pub(super) async fn pause(pool: &PgPool, tenant: &TenantId, run: &RunId) -> Result<RunRecord, Stop> {
+pub(super) async fn pause(pool: &Pool, tenant: &TenantId, run: &RunId) -> Result<RunRecord, Stop> {
     let sql = concat!(
         "UPDATE run SET
              pausing = state = 'running',
@@ -160,7 +162,7 @@ pub(super) async fn pause(pool: &PgPool, tenant: &TenantId, run: &RunId) -> Resu
     change(pool, sql, tenant, run, "can't be paused").await
 }
 
-pub(super) async fn resume(pool: &PgPool, tenant: &TenantId, run: &RunId) -> Result<RunRecord, Stop> {
+pub(super) async fn resume(pool: &Pool, tenant: &TenantId, run: &RunId) -> Result<RunRecord, Stop> {
     let sql = concat!(
         "UPDATE run SET
              pausing = false,
@@ -173,7 +175,7 @@ pub(super) async fn resume(pool: &PgPool, tenant: &TenantId, run: &RunId) -> Res
     change(pool, sql, tenant, run, "can't be resumed").await
 }
 
-pub(super) async fn revive(pool: &PgPool, tenant: &TenantId, run: &RunId) -> Result<RunRecord, Stop> {
+pub(super) async fn revive(pool: &Pool, tenant: &TenantId, run: &RunId) -> Result<RunRecord, Stop> {
     let sql = concat!(
         "UPDATE run SET state = 'queued', ready_at = aos_now(), finished_at = NULL, failure = NULL, rescues = 0
          WHERE tenant = $1 AND run = $2 AND state = 'dead'
@@ -183,15 +185,26 @@ pub(super) async fn revive(pool: &PgPool, tenant: &TenantId, run: &RunId) -> Res
     let query = sqlx::query(sql).bind(tenant.as_str()).bind(run.as_str());
     match query.fetch_optional(pool).await? {
         Some(row) => record(&row),
-        None => {
-            let state = state(pool, tenant, run).await?;
-            Err(state.map_or_else(|| no_run(run), |state| StoreError::not_dead(run, state)).into())
-        }
+        None => Err(not_dead(pool, tenant, run, "revived").await?.into()),
+    }
+}
+
+pub(super) async fn discard(pool: &Pool, tenant: &TenantId, run: &RunId, failure: &Failure) -> Result<RunRecord, Stop> {
+    let sql = concat!(
+        "UPDATE run SET state = 'cancelled', ready_at = NULL, finished_at = aos_now(), failure = $3
+         WHERE tenant = $1 AND run = $2 AND state = 'dead'
+         RETURNING ",
+        columns!()
+    );
+    let query = sqlx::query(sql).bind(tenant.as_str()).bind(run.as_str()).bind(failure_json(failure)?);
+    match query.fetch_optional(pool).await? {
+        Some(row) => record(&row),
+        None => Err(not_dead(pool, tenant, run, "discarded").await?.into()),
     }
 }
 
 async fn change(
-    pool: &PgPool,
+    pool: &Pool,
     sql: &'static str,
     tenant: &TenantId,
     run: &RunId,
@@ -205,19 +218,24 @@ async fn change(
 }
 
 /// Why a run that was not found among the open ones `cannot` do something.
-pub(super) async fn ended(pool: &PgPool, tenant: &TenantId, run: &RunId, cannot: &str) -> sqlx::Result<StoreError> {
+pub(super) async fn ended(pool: &Pool, tenant: &TenantId, run: &RunId, cannot: &str) -> sqlx::Result<StoreError> {
     let state = state(pool, tenant, run).await?;
     Ok(state.map_or_else(|| no_run(run), |state| StoreError::ended(run, state, cannot)))
 }
 
-async fn state(pool: &PgPool, tenant: &TenantId, run: &RunId) -> sqlx::Result<Option<RunState>> {
+async fn not_dead(pool: &Pool, tenant: &TenantId, run: &RunId, what: &str) -> sqlx::Result<StoreError> {
+    let state = state(pool, tenant, run).await?;
+    Ok(state.map_or_else(|| no_run(run), |state| StoreError::not_dead(run, state, what)))
+}
+
+async fn state(pool: &Pool, tenant: &TenantId, run: &RunId) -> sqlx::Result<Option<RunState>> {
     let query = sqlx::query_scalar("SELECT state FROM run WHERE tenant = $1 AND run = $2");
     let state: Option<String> = query.bind(tenant.as_str()).bind(run.as_str()).fetch_optional(pool).await?;
     Ok(state.as_deref().and_then(RunState::from_text))
 }
 
 pub(super) async fn limit(
-    pool: &PgPool,
+    pool: &Pool,
     limits: &Limits,
     tenant: &TenantId,
     workflow: &WorkflowId,
@@ -231,13 +249,13 @@ pub(super) async fn limit(
 }
 
 async fn set_limit(
-    connection: &mut PgConnection,
+    transaction: &mut Transaction,
     tenant: &TenantId,
     workflow: &WorkflowId,
     max: Option<u32>,
 ) -> sqlx::Result<()> {
     // No run is created between the two that has not seen the limit and is not seen by the second.
-    sqlx::query("LOCK TABLE run IN SHARE ROW EXCLUSIVE MODE").execute(&mut *connection).await?;
+    sqlx::query("LOCK TABLE run IN SHARE ROW EXCLUSIVE MODE").execute(&mut *transaction).await?;
     let changed = match max {
         Some(max) => {
             let sql = "INSERT INTO workflow_limit (tenant, workflow, max) VALUES ($1, $2, $3)
@@ -249,15 +267,15 @@ async fn set_limit(
             sqlx::query(sql).bind(tenant.as_str()).bind(workflow.as_str())
         }
     };
-    changed.execute(&mut *connection).await?;
+    changed.execute(&mut *transaction).await?;
     let sql = "UPDATE run SET lane = priority + $3 WHERE tenant = $1 AND workflow = $2 AND ready_at IS NOT NULL
                    AND lane <> priority + $3";
     let lanes: i16 = if max.is_some() { 10 } else { 0 };
-    sqlx::query(sql).bind(tenant.as_str()).bind(workflow.as_str()).bind(lanes).execute(connection).await?;
+    sqlx::query(sql).bind(tenant.as_str()).bind(workflow.as_str()).bind(lanes).execute(transaction).await?;
     Ok(())
 }
 
-pub(super) async fn limits(pool: &PgPool, tenant: &TenantId) -> Result<Vec<ConcurrencyLimit>, Stop> {
+pub(super) async fn limits(pool: &Pool, tenant: &TenantId) -> Result<Vec<ConcurrencyLimit>, Stop> {
     let sql = "SELECT workflow, max FROM workflow_limit WHERE tenant = $1 ORDER BY workflow COLLATE \"C\"";
     let rows: Vec<(String, i64)> = sqlx::query_as(sql).bind(tenant.as_str()).fetch_all(pool).await?;
     let limit = |(workflow, max): (String, i64)| {

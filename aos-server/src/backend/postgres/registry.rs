@@ -17,9 +17,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as TextError, StrDeserializer};
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::{Executor, Row};
 
-use super::row::{millis, timestamp};
+use super::row::{millis, readable, timestamp};
+use super::session::{Pool, Transaction};
 use super::{Postgres, Stop};
 use crate::backend::watch::Topic;
 
@@ -51,10 +52,7 @@ impl RegistryStore for Postgres {
                 let mut woken = pin!(watch.notify.notified());
                 woken.as_mut().enable();
                 let tenant = tenant.clone();
-                let look = self.run("look for registry changes", async move |pool| {
-                    let mut connection = pool.acquire().await?;
-                    Ok(revision(&mut connection, &tenant).await?)
-                });
+                let look = self.run("look for registry changes", async move |pool| Ok(revision(&pool, &tenant).await?));
                 let revision = look.await?;
                 if revision > after {
                     return Ok(revision);
@@ -133,12 +131,12 @@ impl RegistryStore for Postgres {
     }
 }
 
-async fn save(pool: &PgPool, tenant: &TenantId, expected: u64, changes: &[Change]) -> Result<u64, Stop> {
+async fn save(pool: &Pool, tenant: &TenantId, expected: u64, changes: &[Change]) -> Result<u64, Stop> {
     let mut transaction = pool.begin().await?;
     // Saves of a tenant come one after the other: the row is locked until the commit.
     let sql = "INSERT INTO registry_revision AS now VALUES ($1, 1)
                ON CONFLICT (tenant) DO UPDATE SET revision = now.revision + 1 RETURNING revision";
-    let next: i64 = sqlx::query_scalar(sql).bind(tenant.as_str()).fetch_one(&mut *transaction).await?;
+    let next: i64 = sqlx::query_scalar(sql).bind(tenant.as_str()).fetch_one(&mut transaction).await?;
     let found = next as u64 - 1;
     if found != expected {
         transaction.rollback().await?;
@@ -153,7 +151,7 @@ async fn save(pool: &PgPool, tenant: &TenantId, expected: u64, changes: &[Change
     Ok(revision)
 }
 
-async fn write(connection: &mut PgConnection, tenant: &TenantId, change: &Change) -> Result<(), Stop> {
+async fn write(transaction: &mut Transaction, tenant: &TenantId, change: &Change) -> Result<(), Stop> {
     let record = &change.record;
     let subject = record.subject();
     if record.tenant() != tenant {
@@ -175,7 +173,7 @@ async fn write(connection: &mut PgConnection, tenant: &TenantId, change: &Change
                            contract = excluded.contract";
             let contract = serde_json::to_string(&skill.contract).map_err(unwritable)?;
             let query = sqlx::query(sql).bind(tenant.as_str()).bind(&id).bind(&version).bind(status).bind(&reason);
-            query.bind(millis(record.registered_at())).bind(contract).execute(&mut *connection).await?;
+            query.bind(millis(record.registered_at())).bind(contract).execute(&mut *transaction).await?;
             "skill"
         }
         Record::Workflow(workflow) => {
@@ -188,34 +186,29 @@ async fn write(connection: &mut PgConnection, tenant: &TenantId, change: &Change
             let plan = serde_json::to_string(&workflow.plan).map_err(unwritable)?;
             let query = sqlx::query(sql).bind(tenant.as_str()).bind(&id).bind(&version).bind(status).bind(&reason);
             let query = query.bind(millis(record.registered_at())).bind(definition).bind(plan);
-            query.execute(&mut *connection).await?;
+            query.execute(&mut *transaction).await?;
             "workflow"
         }
     };
     let sql = "INSERT INTO registry_audit (tenant, at, action, kind, subject, status, reason)
                VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let query = sqlx::query(sql).bind(tenant.as_str()).bind(millis(change.at)).bind(change.action.as_str()).bind(kind);
-    query.bind(format!("{id}@{version}")).bind(status).bind(&reason).execute(connection).await?;
+    query.bind(format!("{id}@{version}")).bind(status).bind(&reason).execute(transaction).await?;
     Ok(())
 }
 
-/// A reason as the column can hold it: Postgres has no U+0000 in texts.
-fn readable(reason: &str) -> String {
-    reason.replace('\0', "\u{FFFD}")
-}
-
-async fn revision(connection: &mut PgConnection, tenant: &TenantId) -> sqlx::Result<u64> {
+async fn revision<'c>(at: impl Executor<'c, Database = sqlx::Postgres>, tenant: &TenantId) -> sqlx::Result<u64> {
     let query = sqlx::query_scalar("SELECT revision FROM registry_revision WHERE tenant = $1").bind(tenant.as_str());
-    let revision: Option<i64> = query.fetch_optional(connection).await?;
+    let revision: Option<i64> = query.fetch_optional(at).await?;
     Ok(revision.unwrap_or(0) as u64)
 }
 
-async fn load(pool: &PgPool, tenant: &TenantId) -> Result<Loaded, Stop> {
+async fn load(pool: &Pool, tenant: &TenantId) -> Result<Loaded, Stop> {
     // One snapshot, so that records and revision are of one moment.
     let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
     let mut loaded = Loaded { revision: revision(&mut transaction, tenant).await?, records: Vec::new() };
     let sql = "SELECT id || '@' || version, status, reason, registered_at, contract FROM skills WHERE tenant = $1";
-    for row in sqlx::query(sql).bind(tenant.as_str()).fetch_all(&mut *transaction).await? {
+    for row in sqlx::query(sql).bind(tenant.as_str()).fetch_all(&mut transaction).await? {
         let subject: &str = row.try_get(0)?;
         loaded.records.push(Record::Skill(Arc::new(SkillRecord {
             tenant: tenant.clone(),
@@ -226,7 +219,7 @@ async fn load(pool: &PgPool, tenant: &TenantId) -> Result<Loaded, Stop> {
     }
     let sql = "SELECT id || '@' || version, status, reason, registered_at, definition, plan FROM workflows
                WHERE tenant = $1";
-    for row in sqlx::query(sql).bind(tenant.as_str()).fetch_all(&mut *transaction).await? {
+    for row in sqlx::query(sql).bind(tenant.as_str()).fetch_all(&mut transaction).await? {
         let subject: &str = row.try_get(0)?;
         loaded.records.push(Record::Workflow(Arc::new(WorkflowRecord {
             tenant: tenant.clone(),

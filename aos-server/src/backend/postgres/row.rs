@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use aos_core::Failure;
 use aos_core::canonical::Hash;
 use aos_core::event::Fork;
 use aos_core::id::RunId;
@@ -77,6 +78,12 @@ pub(super) fn record(row: &PgRow) -> Result<RunRecord, Stop> {
     })
 }
 
+/// A failure as the database keeps it: JSON.
+pub(super) fn failure_json(failure: &Failure) -> Result<String, StoreError> {
+    let json = serde_json::to_string(failure);
+    json.map_err(|error| StoreError::Conflict(format!("the failure can't be written as JSON: {error}")))
+}
+
 /// Money as the database keeps it: the same 64 bits.
 pub(super) fn picodollars(money: Money) -> i64 {
     money.picodollars() as i64
@@ -95,6 +102,11 @@ pub(super) fn millis_of(duration: Duration) -> i64 {
 
 pub(super) fn timestamp(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis.max(0) as u64)
+}
+
+/// A text as a column that operators read can hold it: Postgres has no U+0000 in texts.
+pub(super) fn readable(text: &str) -> String {
+    text.replace('\0', "\u{FFFD}")
 }
 
 fn money(picodollars: i64) -> Money {

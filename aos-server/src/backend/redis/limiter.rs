@@ -23,7 +23,7 @@ mod tests;
 mod window;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -62,12 +62,15 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// A limit that nobody has asked for this long is forgotten.
 const UNUSED: Duration = Duration::from_secs(600);
 
+/// How many processes there are.
+type Live = Box<dyn Fn() -> usize + Send + Sync>;
+
 /// A rate limiter that all processes share, and each obeys without Redis too.
 pub struct RedisLimiter {
     link: Link,
     script: Script,
     most: Amount,
-    live: Arc<AtomicUsize>,
+    live: Live,
     me: String,
     clock: Arc<dyn Clock>,
     /// Whether Redis goes by that clock as well.
@@ -108,13 +111,13 @@ struct Known {
 }
 
 impl RedisLimiter {
-    /// A limiter that tells Redis every second what it was granted, for as long as it lives. `live` is the number of
-    /// processes that share the limits, kept up to date by somebody who knows it; 0 means that nobody does, and then
-    /// those count that Redis has heard of.
+    /// A limiter that tells Redis every second what it was granted, for as long as it lives. `live` says how
+    /// many processes share the limits, this one included; 0 means that nobody knows, and then those count that Redis has
+    /// heard of.
     ///
     /// Needs a tokio runtime, and that runtime's timer.
-    pub fn start(link: Link, limits: RateLimits, live: Arc<AtomicUsize>) -> Arc<Self> {
-        let limiter = Arc::new(Self::new(link, limits, live, Arc::new(MonotonicClock::new()), false));
+    pub fn start(link: Link, limits: RateLimits, live: impl Fn() -> usize + Send + Sync + 'static) -> Arc<Self> {
+        let limiter = Arc::new(Self::new(link, limits, Box::new(live), Arc::new(MonotonicClock::new()), false));
         let weak = Arc::downgrade(&limiter);
         tokio::spawn(async move {
             let mut jitter = Jitter::new();
@@ -136,11 +139,16 @@ impl RedisLimiter {
 
     /// A limiter for which time passes on `clock`, in Redis too, and that tells what it was granted when it is asked for
     /// something, or by [`RedisLimiter::report`]: for tests.
-    pub fn on_clock(link: Link, limits: RateLimits, live: Arc<AtomicUsize>, clock: Arc<dyn Clock>) -> Self {
-        Self::new(link, limits, live, clock, true)
+    pub fn on_clock(
+        link: Link,
+        limits: RateLimits,
+        live: impl Fn() -> usize + Send + Sync + 'static,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self::new(link, limits, Box::new(live), clock, true)
     }
 
-    fn new(link: Link, limits: RateLimits, live: Arc<AtomicUsize>, clock: Arc<dyn Clock>, clock_for_all: bool) -> Self {
+    fn new(link: Link, limits: RateLimits, live: Live, clock: Arc<dyn Clock>, clock_for_all: bool) -> Self {
         let known = Known {
             epoch: String::new(),
             told_at: None,
@@ -234,7 +242,7 @@ impl RedisLimiter {
     /// One step with Redis; whoever takes one of a limit has its turn.
     async fn step(&self, limit: Option<&Limit>, want: Option<Amount>) -> Result<Answer, Trouble> {
         let now = self.clock.now();
-        let live = self.live.load(Ordering::Relaxed) as u64;
+        let live = (self.live)() as u64;
         let (told_in, heard, replicas) = {
             let mut known = self.known();
             (known.epoch.clone(), known.heard.0, known.replicas(now, live))
@@ -291,7 +299,7 @@ impl RedisLimiter {
     async fn alone(&self, limit: &Limit, tokens: u64) -> Verdict {
         let Ok(_turn) = timeout(PATIENCE, limit.turn.lock()).await else { return Verdict::Wait(RETRY) };
         let now = self.clock.now();
-        let replicas = self.known().replicas(now, self.live.load(Ordering::Relaxed) as u64);
+        let replicas = self.known().replicas(now, (self.live)() as u64);
         let mut state = limit.state();
         state.window.forget(now);
         match state.alone.judge(now, tokens, &state.window, self.most, replicas) {

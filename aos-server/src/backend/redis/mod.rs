@@ -11,7 +11,6 @@ mod limiter;
 mod trouble;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use aos_core::cache::Cache;
@@ -65,7 +64,7 @@ impl Redis {
     }
 
     /// A rate limiter that all processes share; see [`RedisLimiter::start`].
-    pub fn limiter(&self, limits: RateLimits, live: Arc<AtomicUsize>) -> Arc<dyn Limiter> {
+    pub fn limiter(&self, limits: RateLimits, live: impl Fn() -> usize + Send + Sync + 'static) -> Arc<dyn Limiter> {
         RedisLimiter::start(self.link.clone(), limits, live)
     }
 

@@ -13,6 +13,7 @@ mod blob;
 mod connection;
 mod error;
 mod journal;
+mod list;
 mod presence;
 mod purge;
 mod queue;
@@ -20,8 +21,12 @@ mod readers;
 mod registry;
 mod row;
 mod runs;
+mod schedules;
+mod slots;
+mod switches;
 #[cfg(test)]
 mod tests;
+mod workers;
 mod writer;
 
 use std::io;
@@ -34,8 +39,13 @@ use aos_core::driver::Stores;
 use aos_core::journal::JournalStore;
 use aos_core::registry::RegistryStore;
 use aos_core::runs::{RunStore, StoreError};
+use aos_core::schedules::ScheduleStore;
+use aos_core::slots::SlotStore;
+use aos_core::switches::SwitchStore;
 use aos_core::time::Clock;
+use aos_core::workers::WorkerStore;
 
+use crate::backend::Control;
 use crate::backend::watch::Waiters;
 use crate::clock::SystemClock;
 use presence::Presence;
@@ -123,6 +133,31 @@ impl SqliteStores {
     /// The three that the driver needs.
     pub fn stores(&self) -> Stores {
         Stores { runs: self.runs(), journal: self.journal(), blobs: self.blobs() }
+    }
+
+    /// Which workers there are.
+    pub fn workers(&self) -> Arc<dyn WorkerStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Slots of skills with a limit.
+    pub fn slots(&self) -> Arc<dyn SlotStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Schedules.
+    pub fn schedules(&self) -> Arc<dyn ScheduleStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Operators' switches.
+    pub fn switches(&self) -> Arc<dyn SwitchStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// The four by which an installation is steered.
+    pub fn control(&self) -> Control {
+        Control { workers: self.workers(), slots: self.slots(), schedules: self.schedules(), switches: self.switches() }
     }
 
     /// Who waits for changes.

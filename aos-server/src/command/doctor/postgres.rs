@@ -15,7 +15,8 @@ pub(super) async fn check(url: &Secret) -> Check {
         Ok(stores) => stores,
         Err(why) => return error(why, "correct DATABASE_URL, or start the database server"),
     };
-    let place = stores.place().to_owned();
+    let place =
+        if stores.is_pooled() { format!("{}, behind a pooler,", stores.place()) } else { stores.place().to_owned() };
     let pending = postgres::pending(&stores).await;
     stores.close().await;
     match pending {

@@ -1,0 +1,130 @@
+//! Real servers, as an operator has them: started, talked to over HTTP, ended by a signal.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+/// A server that runs until it is dropped.
+pub struct Server {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    pub url: String,
+}
+
+impl Server {
+    /// Starts the binary with this environment and nothing else, and waits until it listens.
+    pub fn start(environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aos-server"));
+        command.args(["serve"]).env_clear().env("PORT", "0").envs(environment.iter().copied());
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = mpsc::channel();
+        let (err, log) = (BufReader::new(child.stderr.take().unwrap()), Arc::<Mutex<String>>::default());
+        let kept = Arc::clone(&log);
+        // Read to the end, so that the server never waits for a reader.
+        std::thread::spawn(move || {
+            for line in err.lines().map_while(Result::ok) {
+                kept.lock().unwrap().push_str(&format!("{line}\n"));
+                let _ = sender.send(line);
+            }
+        });
+        let mut server = Self { child, log, url: String::new() };
+        while server.url.is_empty() {
+            let line = lines.recv_timeout(Duration::from_secs(60));
+            let line = line.unwrap_or_else(|error| panic!("the server does not start ({error}):\n{}", server.log()));
+            if let Some((_, url)) = line.split_once("listening on ") {
+                server.url = url.trim().to_owned();
+            }
+        }
+        server
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as a service manager does; it has to end well.
+    pub fn terminate(&mut self) {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let ended = self.child.wait().unwrap();
+        assert_eq!(ended.code(), Some(0), "{}", self.log());
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn api(&self) -> Api {
+        Api { http: reqwest::Client::new(), url: self.url.clone() }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A client of a server.
+#[derive(Clone)]
+pub struct Api {
+    pub http: reqwest::Client,
+    pub url: String,
+}
+
+impl Api {
+    /// The same client, of a server on another port.
+    pub fn at(&self, port: u16) -> Self {
+        Self { url: format!("http://127.0.0.1:{port}"), ..self.clone() }
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        let answer = self.http.get(format!("{}{path}", self.url)).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{path}: {status}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Value {
+        let (status, answer) = self.try_post(path, body).await;
+        assert!(status.is_success(), "{path}: {status}: {answer}");
+        answer
+    }
+
+    pub async fn try_post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        let answer = self.http.post(format!("{}{path}", self.url)).json(body).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// Begins a run; gives its id.
+    pub async fn begin(&self, workflow: &Value, input: &Value) -> String {
+        let run = self.post("/v1/runs", &json!({"workflow": workflow, "input": input})).await;
+        run["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The run once it has ended.
+    pub async fn ended(&self, run: &str) -> Value {
+        for _ in 0..2_400 {
+            let run = self.get(&format!("/v1/runs/{run}")).await;
+            if ["succeeded", "failed", "cancelled", "dead"].iter().any(|state| run["state"] == *state) {
+                return run;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the run {run} does not end: {}", self.get(&format!("/v1/runs/{run}")).await)
+    }
+}
