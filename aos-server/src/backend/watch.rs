@@ -101,3 +101,24 @@ impl Drop for Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_are_told_of_what_is_changed_here_and_of_nothing_else() {
+        let (waiters, told) = (Arc::<Waiters>::default(), Arc::<Mutex<Vec<Topic>>>::default());
+        let topic = Topic::Registry(TenantId::default());
+        waiters.notify(std::slice::from_ref(&topic));
+        waiters.tell_others({
+            let told = Arc::clone(&told);
+            move |topic| told.lock().unwrap().push(topic.clone())
+        });
+        waiters.wake(std::slice::from_ref(&topic));
+        waiters.notify_all();
+        assert!(told.lock().unwrap().is_empty());
+        waiters.notify(std::slice::from_ref(&topic));
+        assert_eq!(*told.lock().unwrap(), [topic]);
+    }
+}

@@ -180,7 +180,7 @@ struct Keeper {
     jitter: Jitter,
     /// Connections so far.
     number: u64,
-    /// Tries in a row after which Redis was not there for long.
+    /// Tries in a row after which Redis was not there for long, since the last outage or within this one.
     failures: u32,
     /// Since when there is an outage.
     outage: Option<Instant>,
@@ -196,28 +196,26 @@ impl Keeper {
 
     async fn keep(mut self) {
         loop {
-            let trouble = match self.connect().await {
+            match self.connect().await {
                 Ok(connection) => {
                     let began = Instant::now();
                     self.begin(connection.clone());
                     self.watch(connection).await;
                     if began.elapsed() >= STEADY {
                         self.failures = 0;
+                        // Most often somebody has closed it because it was idle.
                         continue;
                     }
                     self.failures += 1;
-                    match &*self.shared.state.borrow() {
-                        State::Down(trouble) if self.failures >= MAX_UNSTEADY => Some(trouble.clone()),
-                        _ => None,
+                    let lost = self.shared.state.borrow().clone();
+                    if let (State::Down(trouble), MAX_UNSTEADY..) = (lost, self.failures) {
+                        self.end(trouble);
                     }
                 }
                 Err(trouble) => {
                     self.failures += 1;
-                    Some(trouble)
+                    self.end(trouble);
                 }
-            };
-            if let Some(trouble) = trouble {
-                self.end(trouble);
             }
             let (first, longest) = PAUSES;
             let pause = first.saturating_mul(1 << (self.failures - 1).min(10)).min(longest);
@@ -256,6 +254,7 @@ impl Keeper {
         self.number += 1;
         self.shared.state.send_replace(State::Up(connection, self.number));
         if let Some(since) = self.outage.take() {
+            self.failures = 0;
             self.shared.metrics.rate_limiter_degraded(false);
             tracing::info!(redis = self.shared.place, after_s = since.elapsed().as_secs_f32(), "Redis is back");
         }
