@@ -2,6 +2,7 @@
 
 mod migration;
 pub mod postgres;
+pub mod redis;
 pub mod sqlite;
 mod watch;
 
@@ -22,7 +23,9 @@ pub use migration::Migration;
 use crate::clock::SystemClock;
 use crate::config::Database;
 use postgres::PostgresStores;
+use redis::{Hint, Hints};
 use sqlite::SqliteStores;
+use watch::{Topic, Waiters};
 
 /// The state of record, wherever settings say that it is.
 #[derive(Clone)]
@@ -105,6 +108,32 @@ impl Backend {
         match self {
             Self::Sqlite(stores) => stores.begin_work().await,
             Self::Postgres(_) => Ok(0),
+        }
+    }
+
+    /// Gives hints of what this process changes.
+    pub fn tell(&self, hints: Hints) {
+        self.waiters().tell_others(move |topic| {
+            hints.tell(match topic.clone() {
+                Topic::Run(tenant, run) => Hint::Run(tenant, run),
+                Topic::Registry(tenant) => Hint::Registry(tenant),
+            });
+        });
+    }
+
+    /// Has whoever waits for what another process gave a hint of look at once.
+    pub fn hear(&self, hint: &Hint) {
+        match hint {
+            Hint::Run(tenant, run) => self.waiters().wake(&[Topic::Run(tenant.clone(), run.clone())]),
+            Hint::Registry(tenant) => self.waiters().wake(&[Topic::Registry(tenant.clone())]),
+            Hint::Work | Hint::Entries(_) | Hint::Switches => {}
+        }
+    }
+
+    fn waiters(&self) -> &Arc<Waiters> {
+        match self {
+            Self::Sqlite(stores) => stores.waiters(),
+            Self::Postgres(stores) => stores.waiters(),
         }
     }
 

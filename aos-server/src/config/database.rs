@@ -66,15 +66,6 @@ impl Database {
     }
 
     pub(crate) fn read(reader: &mut Reader) -> Option<Self> {
-        let refuse = |text: &str| match text.split_once("://") {
-            Some(("redis" | "rediss" | "unix", _)) => Err::<(), _>(
-                "Redis comes with the next release: this one runs as a single process and needs none; unset the key"
-                    .to_owned(),
-            ),
-            _ => Err("the value is not a Redis URL, and Redis comes with the next release only; unset the key".into()),
-        };
-        let redis = reader.try_optional(&table::REDIS_URL, refuse);
-        let database = reader.try_optional(&table::DATABASE_URL, Self::parse).flatten();
-        redis.and(database)
+        reader.try_optional(&table::DATABASE_URL, Self::parse).flatten()
     }
 }

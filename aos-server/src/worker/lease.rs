@@ -126,4 +126,7 @@ pub(super) async fn release_all(worker: &Worker) {
             tracing::warn!(run = %lease.run, error = &error as &dyn std::error::Error, "giving the run back failed");
         }
     }
+    if !leases.is_empty() {
+        worker.0.hub.work_for_all();
+    }
 }

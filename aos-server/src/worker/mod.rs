@@ -169,7 +169,7 @@ impl Worker {
     /// Says that there is a run to claim.
     pub fn arrived(&self) {
         self.0.behind.store(true, Ordering::Release);
-        self.0.hub.work_arrived();
+        self.0.hub.work_for_all();
     }
 
     /// Works until [`Worker::stop`], then lets the runs in hand come to an end for a while and releases the rest.

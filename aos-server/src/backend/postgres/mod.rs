@@ -182,6 +182,11 @@ impl PostgresStores {
         Control { workers: self.workers(), slots: self.slots(), schedules: self.schedules(), switches: self.switches() }
     }
 
+    /// Who waits for changes.
+    pub(super) fn waiters(&self) -> &Arc<Waiters> {
+        &self.0.waiters
+    }
+
     /// Closes all connections once their work is done. Whatever is asked after that is
     /// [`StoreError::Unavailable`]. Without it nothing acknowledged is lost either.
     pub async fn close(&self) {

@@ -86,7 +86,7 @@ async fn look(pool: &Pool, waiters: &Waiters, seen: &mut Seen, tables: &mut Opti
     }
     // A topic that was not looked at before may have changed since its waiter looked.
     let changed = found.iter().filter(|(topic, now)| seen.get(topic) != Some(now));
-    waiters.notify(&changed.map(|(topic, _)| topic.clone()).collect::<Vec<_>>());
+    waiters.wake(&changed.map(|(topic, _)| topic.clone()).collect::<Vec<_>>());
     *seen = found;
     Ok(())
 }

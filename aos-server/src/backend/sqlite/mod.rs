@@ -161,6 +161,11 @@ impl SqliteStores {
         Control { workers: self.workers(), slots: self.slots(), schedules: self.schedules(), switches: self.switches() }
     }
 
+    /// Who waits for changes.
+    pub(super) fn waiters(&self) -> &Arc<Waiters> {
+        &self.0.waiters
+    }
+
     /// Says that this process is about to advance runs of the file, until it ends or [closes](Self::close) it. Every
     /// process that does so must say it, before it claims anything.
     ///
