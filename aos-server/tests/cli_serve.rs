@@ -7,7 +7,7 @@ mod cli_support;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use cli_support::server::{Server, start};
+use cli_support::server::{Server, curl, start};
 use cli_support::{Place, run};
 use serde_json::{Value, json};
 

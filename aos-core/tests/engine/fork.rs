@@ -6,6 +6,7 @@ use aos_core::event::{Fact, Fork, RunStarted, RunStatus};
 use aos_core::flow::{Ctx, Flows};
 use aos_core::id::RunId;
 use aos_core::replay::{Retry, fork, fork_point, intent_point, retry};
+use aos_core::workflow::PlanBuilder;
 use aos_core::{Failure, codes};
 use serde_json::{Value, json};
 
@@ -182,6 +183,28 @@ fn what_can_not_be_retried_says_why() {
         run.complete(&format!("each[{item}]"), json!(item));
     }
     run.can_not_be_retried("each[1] must not be done twice");
+}
+
+/// The child is a new run, which does everything anew: what that must not be is the operator's to find out.
+#[test]
+fn a_child_that_failed_is_started_anew_unless_it_may_have_done_what_must_not_be_done_twice() {
+    let only_fetches = PlanBuilder::code("test", "1.0.0").unwrap().skill(&harness::idempotent()).unwrap().build();
+    for (child, is_retried) in [(only_fetches, true), (harness::plan(), false)] {
+        let mut flows = Flows::new();
+        let outer = |ctx: Ctx, _: Value| async move { ctx.child("test", "plain").await?.to::<Value>() };
+        flows.register("outer", "1.0.0", outer).unwrap();
+        let plan = PlanBuilder::code("outer", "1.0.0").unwrap().child(child).build();
+        let mut run = Harness::start_plan(plan, flows, json!(null));
+        let first = run.children.pop_front().unwrap();
+        let failure = Failure::new(codes::CHILD_FAILED, "the child run failed");
+        run.apply(Fact::Failed { effect: first.effect, attempt: first.attempt, failure });
+        if is_retried {
+            assert!(run.becomes_its_retry().is_empty());
+            assert_ne!(run.children[0].run, first.run);
+        } else {
+            run.can_not_be_retried("must not be done twice");
+        }
+    }
 }
 
 #[test]

@@ -132,6 +132,7 @@ pub async fn turn_switch(
         tracing::warn!(switch = switch.as_str(), on = change.on, by = change.by, reason = change.reason, "turned");
         // Here it has its effect at once.
         state.switchboard.read().await?;
+        state.hub.turned_a_switch();
         Ok(Json(view(&state, switch, Some(&change))))
     })
     .await

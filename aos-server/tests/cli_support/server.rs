@@ -78,6 +78,6 @@ pub fn start(place: &Place, args: &[&str]) -> (Child, String, String) {
     }
 }
 
-fn curl(args: &[&str]) -> Done {
+pub fn curl(args: &[&str]) -> Done {
     run(Command::new("curl").args(args), b"")
 }

@@ -60,6 +60,10 @@ pub async fn run(options: &Options) -> Result<()> {
     let (tenant, some) = (TenantId::default(), RunId::new("ended-77")?);
     measure("get", options.times, async || Ok(drop(runs.get(&tenant, &some).await?))).await?;
     measure("count the queue", options.times / 10, async || Ok(drop(runs.stats().await?))).await?;
+    let queued = RunFilter { states: vec![RunState::Queued], ..RunFilter::default() };
+    measure("count the queued, to 100,000", options.times / 10, || count(&*runs, &queued, 100_000)).await?;
+    let old = RunFilter { states: vec![RunState::Failed], ended_before: Some(fill::middle()), ..RunFilter::default() };
+    measure("count failed that ended before half", options.times / 10, || count(&*runs, &old, 100_000)).await?;
     measure(&format!("claim {CLAIM}"), options.times, || claim(&*runs)).await?;
     let purging = tokio::spawn({
         let runs = stores.runs();
@@ -101,6 +105,7 @@ fn filters() -> Result<Vec<(String, RunFilter)>> {
         ("list failed of a rare workflow (none)", RunFilter { states: vec![RunState::Failed], ..workflow("rare")? }),
         ("list those older than half", RunFilter { created_before: Some(fill::middle()), ..of(&[]) }),
         ("list failed older than half", RunFilter { created_before: Some(fill::middle()), ..of(&[RunState::Failed]) }),
+        ("list those ended before half", RunFilter { ended_before: Some(fill::middle()), ..of(&[]) }),
         ("list children", RunFilter { parent: Some(RunId::new("parent")?), ..of(&[]) }),
     ];
     Ok(named.into_iter().map(|(name, filter)| (name.to_owned(), filter)).collect())
@@ -108,6 +113,11 @@ fn filters() -> Result<Vec<(String, RunFilter)>> {
 
 async fn list(runs: &dyn RunStore, filter: &RunFilter) -> Result<()> {
     runs.list(filter.clone()).await?;
+    Ok(())
+}
+
+async fn count(runs: &dyn RunStore, filter: &RunFilter, at_most: u64) -> Result<()> {
+    runs.count(filter.clone(), at_most).await?;
     Ok(())
 }
 
