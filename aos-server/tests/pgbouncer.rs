@@ -14,7 +14,7 @@ use aos_server::backend::postgres::{self, PostgresStores};
 use aos_testkit::conformance::{Advance, Backend, BoxFuture, OpenAgain, Roles};
 use aos_testkit::conformance_tests;
 use aos_testkit::service::{PgBouncer, Postgres};
-use operator_support::Server;
+use operator_support::Process;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -149,11 +149,11 @@ async fn servers_behind_a_pooler_do_what_one_without_does() {
     let database = Postgres::shared().database().unwrap();
     let pooled = POOLER.url(&Postgres::shared().database().unwrap());
     let servers: Vec<_> =
-        [&database.url, &pooled, &pooled].iter().map(|url| Server::start(&[("DATABASE_URL", url)])).collect();
+        [&database.url, &pooled, &pooled].iter().map(|url| Process::serve(&[("DATABASE_URL", url)])).collect();
     let runs = (0..24_u64).map(|n| {
         let (workflow, servers) = (&workflow, &servers);
         async move {
-            let hash = async |server: &Server| {
+            let hash = async |server: &Process| {
                 let body = json!({"workflow": workflow, "input": {"n": n % 6}});
                 let run = server.api().post("/v1/runs?wait=60s", &body).await;
                 assert_eq!(run["state"], "succeeded", "{run}");
