@@ -85,6 +85,11 @@ async fn load(host: &Host, record: &RunRecord, lease: &Lease) -> Result<Engine, 
         let blobs = host.blobs_of(&lines).await?;
         return Ok(Engine::resume(plan, &host.flows, &lines, &|hash| blobs.get(hash).cloned(), host.clock.now())?);
     }
+    // From the start it would do anew what the original has done.
+    if record.new.forked_from.is_some() {
+        let message = format!("the past of the fork {} was never written: fork the original again", lease.run);
+        return Err(Failure::new(codes::CONFLICT, message));
+    }
     start(host, record, plan)
 }
 

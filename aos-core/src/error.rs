@@ -243,6 +243,7 @@ codes! {
     BUDGET_EXCEEDED = "ERR_BUDGET_EXCEEDED", Limit, final, Warning, 402, "An effect would pass the run's budget.", "Raise the budget, or spend less.";
     LIMIT_EXCEEDED = "ERR_LIMIT_EXCEEDED", Limit, final, Warning, 422, "A run reached one of its limits.", "See which in the message; split the work, or raise the limit.";
     CANCELLED = "ERR_CANCELLED", Operator, final, Info, 409, "The run was cancelled.", "Nothing, if that was intended.";
+    SCHEDULE_OVERLAP = "ERR_SCHEDULE_OVERLAP", Operator, final, Info, 409, "A scheduled time was left out: the run of an earlier one had not ended.", "Nothing, if that was intended; else let the runs overlap, or leave more time between them.";
     CHILD_FAILED = "ERR_CHILD_FAILED", Workflow, final, Warning, 500, "A child run failed.", "See the child run named in the details.";
     DRIFT = "ERR_DRIFT", Replay, final, Error, 409, "Replay and journal disagree.", "Read the drift report; accept the change with a new golden, or undo it.";
     JOURNAL_CORRUPT = "ERR_JOURNAL_CORRUPT", Replay, final, Error, 422, "A journal is damaged.", "Restore it from a copy; the message names the entry.";

@@ -241,6 +241,8 @@ pub struct RunFilter {
     pub parent: Option<RunId>,
     /// Only those created before this time.
     pub created_before: Option<Timestamp>,
+    /// Only those that have ended, and did so before this time.
+    pub ended_before: Option<Timestamp>,
     /// Continue after this cursor of an earlier page.
     pub cursor: Option<String>,
     /// At most this many; 0 means 50, and no page has more than 1,000.
@@ -260,6 +262,7 @@ impl RunFilter {
             && self.workflow.as_ref().is_none_or(|workflow| *workflow == record.new.workflow.id)
             && self.parent.as_ref().is_none_or(|parent| record.new.parent.as_ref() == Some(parent))
             && self.created_before.is_none_or(|before| record.created_at < before)
+            && self.ended_before.is_none_or(|before| record.finished_at.is_some_and(|at| at < before))
     }
 }
 
@@ -355,9 +358,9 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// For stores: the run is not dead, and so it can't be revived.
-    pub fn not_dead(run: &RunId, state: RunState) -> Self {
-        Self::Conflict(format!("run {run} is {}: only a dead run can be revived", state.as_str()))
+    /// For stores: the run is not dead, and so it can't be what only dead ones can ("revived").
+    pub fn not_dead(run: &RunId, state: RunState, what: &str) -> Self {
+        Self::Conflict(format!("run {run} is {}: only a dead run can be {what}", state.as_str()))
     }
 
     /// For stores: the run has ended, and so it `cannot` do something ("takes no more messages").
@@ -399,12 +402,14 @@ impl From<StoreError> for Failure {
 /// - Of the claimable runs, those with the higher priority are claimed first, and of these the oldest.
 /// - Of a workflow with a [`ConcurrencyLimit`] no more runs are held at the same time, however many claim: a lease that
 ///   has run out doesn't count as held. `create` with a claim gives no lease for such a workflow, and none before the
-///   run's time: its runs are for `claim`.
+///   run's time: its runs are for `claim`. A fork is leased all the same, because its past has to be written.
 /// - A run asked to `pause` becomes [`Paused`](RunState::Paused) at once, or when its worker parks or releases it;
 ///   until then its record says `pausing`, also to whoever rescues it. `resume` makes it claimable again.
 /// - Lease deadlines come from the store's clock only.
 /// - A request to stop makes a queued or paused run claimable at once.
 /// - `revive` queues a dead run anew: it goes on from its journal, and rescues count from 0.
+/// - `discard` gives a dead run up for good: it is cancelled then, from then on, and its journal stays as it is.
+/// - `count` gives as many runs as the pages of `list` have together, but stops at `at_most`.
 /// - `purge` deletes ended runs with their journals and inboxes, those that ended first before the others, and frees their
 ///   ids and idempotency keys. It leaves a run alone whose parent has not ended, and holds up no claim or append of
 ///   another run.
@@ -420,11 +425,18 @@ pub trait RunStore: Send + Sync {
     /// The run, if the tenant has it.
     fn get<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>>;
 
+    /// The run that an idempotency key names, if the tenant has it.
+    fn by_key<'a>(&'a self, tenant: &'a TenantId, key: &'a str)
+    -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>>;
+
     /// Runs that fit a filter, newest first. Runs created meanwhile neither shift nor repeat what follows a cursor.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when the cursor is none of this store's.
     fn list(&self, filter: RunFilter) -> BoxFuture<'_, Result<RunPage, StoreError>>;
+
+    /// How many runs fit a filter, whatever its cursor and limit are; no more than `at_most` are counted.
+    fn count(&self, filter: RunFilter, at_most: u64) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Leases up to `max` claimable runs of any tenant, the most urgent first.
     fn claim<'a>(
@@ -479,6 +491,18 @@ pub trait RunStore: Send + Sync {
     /// # Errors
     /// [`StoreError::NotFound`] when the tenant has no such run, [`StoreError::Conflict`] when it is not dead.
     fn revive<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>>;
+
+    /// Gives a [dead](RunState::Dead) run up: it is [cancelled](RunState::Cancelled) with this failure. Gives it as it
+    /// is then.
+    ///
+    /// # Errors
+    /// As for [`RunStore::revive`].
+    fn discard<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        run: &'a RunId,
+        failure: Failure,
+    ) -> BoxFuture<'a, Result<RunRecord, StoreError>>;
 
     /// Deletes at most `max` runs that fit; gives how many. Fewer than `max` means that no more do.
     fn purge<'a>(&'a self, filter: &'a PurgeFilter, max: usize) -> BoxFuture<'a, Result<u64, StoreError>>;

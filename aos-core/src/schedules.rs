@@ -3,6 +3,8 @@
 //! The store keeps texts and times and knows nothing of calendars: the host computes when a schedule is due next. A due
 //! time makes one run, however many hosts act on it, because the run's idempotency key is [`Schedule::key`].
 
+use std::time::Duration;
+
 use crate::BoxFuture;
 use crate::error::Failure;
 use crate::id::{RunId, ScheduleId, TenantId};
@@ -90,11 +92,14 @@ pub struct Firing {
 /// # Contract
 /// - `put` adds a schedule or replaces the one of its name, and is durable when it resolves with `Ok`. What became of the
 ///   [`last`](Schedule::last) time stays with the one that is replaced.
-/// - `due` gives schedules that are not paused and whose [`next_at`](Schedule::next_at) has come by the store's clock, of
-///   any tenant, the longest due first.
-/// - `advance` changes [`next_at`](Schedule::next_at) and [`last`](Schedule::last), and nothing else, if the schedule is
-///   still next due at the firing's time and by the expression and time zone at hand; says whether it was. Of several
-///   that race, one does it. A pause in between does not matter: what was begun is kept.
+/// - `now` is the store's clock, by which `due` judges. Hosts compute with it too, so that one whose own clock is wrong
+///   neither fires early nor leaves a time out.
+/// - `due` gives schedules that are not paused and whose [`next_at`](Schedule::next_at) has come, of any tenant, the
+///   longest due first. What it gives it gives to nobody else until `hold` has passed, or the schedule was put or
+///   advanced: several hosts share the work, and one that dies with it is replaced.
+/// - `advance` changes [`next_at`](Schedule::next_at) and [`last`](Schedule::last), and nothing else, if the schedule
+///   still has the [`next_at`](Schedule::next_at), the expression and the time zone of the one at hand; says whether it
+///   has. Of several that race, one does it. A pause in between does not matter: what was begun is kept.
 /// - Texts come back as they were given, but U+0000 in one may come back as U+FFFD.
 /// - Nothing of one tenant is visible to, or changed by, a call for another; `due` and `advance` are for hosts, which
 ///   work for all.
@@ -115,10 +120,13 @@ pub trait ScheduleStore: Send + Sync {
     /// Forgets a schedule; says whether there was one.
     fn remove<'a>(&'a self, tenant: &'a TenantId, id: &'a ScheduleId) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// At most `max` schedules that are due.
-    fn due(&self, max: usize) -> BoxFuture<'_, Result<Vec<Schedule>, StoreError>>;
+    /// The store's clock.
+    fn now(&self) -> BoxFuture<'_, Result<Timestamp, StoreError>>;
 
-    /// Says what became of a due time, and when the next one is.
+    /// At most `max` schedules that are due, for this caller alone until `hold` has passed.
+    fn due(&self, max: usize, hold: Duration) -> BoxFuture<'_, Result<Vec<Schedule>, StoreError>>;
+
+    /// Says what became of a due time, and when the next one is; `schedule` as `due` gave it.
     fn advance<'a>(
         &'a self,
         schedule: &'a Schedule,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aos_core::driver::{Driven, Host, Stores, drive};
 use aos_core::engine::RunOptions;
-use aos_core::event::RunStatus;
+use aos_core::event::{Fork, RunStatus};
 use aos_core::flow::{Ctx, Flows};
 use aos_core::id::{RunId, TenantId, WorkerId};
 use aos_core::journal::JournalStore;
@@ -261,4 +261,30 @@ fn a_run_that_is_driven_again_under_its_first_lease_goes_on_from_its_journal() {
     assert_eq!(finished.content_hash, undisturbed.finished.content_hash);
     let after = pollster::block_on(store.read(&TenantId::default(), &claim.lease.run, 0, 100)).unwrap();
     assert_eq!(after[..before.len()], before[..]);
+}
+
+/// It would do anew what the original has done.
+#[test]
+fn a_fork_without_its_past_is_not_begun() {
+    let Fixture { host, store, plan, .. } = fixture();
+    let hash = pollster::block_on(host.keep_plan(&plan)).unwrap();
+    let new = aos_core::runs::NewRun {
+        run: RunId::new("fork").unwrap(),
+        tenant: TenantId::default(),
+        workflow: plan.workflow.clone(),
+        plan: hash,
+        input: input(json!([1])),
+        seed: Seed::new(1),
+        budget: None,
+        parent: None,
+        forked_from: Some(Fork { run: RunId::new("origin").unwrap(), effect: "add:1".parse().unwrap() }),
+        idempotency_key: None,
+        request_id: None,
+        priority: Priority::default(),
+        start_at: None,
+    };
+    pollster::block_on(store.create(new, None)).unwrap();
+    let driven = pollster::block_on(host.drive_claimable(1)).unwrap();
+    let [(_, Err(failure))] = &driven[..] else { panic!("{driven:?}") };
+    assert_eq!(failure.code, codes::CONFLICT, "{failure}");
 }

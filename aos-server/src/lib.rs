@@ -1,6 +1,7 @@
 //! The AOS server: HTTP, worker loop and the backends behind the core's contracts.
 
 pub mod backend;
+pub mod backlog;
 mod cli;
 pub mod clock;
 pub mod command;
@@ -13,5 +14,7 @@ pub mod plans;
 pub mod server;
 pub mod skill;
 pub mod state;
+pub mod switchboard;
 pub mod telemetry;
+pub mod waits;
 pub mod worker;

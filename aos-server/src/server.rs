@@ -21,15 +21,19 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Control};
+use crate::backlog::{self, Backlog};
 use crate::clock::{self, SystemClock};
 use crate::config::{Config, Database};
 use crate::http;
 use crate::hub::{HeardJournal, Hub};
 use crate::plans::Plans;
 use crate::skill;
+use crate::skill::limited::SkillLimits;
 use crate::state::{AppState, Parts};
+use crate::switchboard::Switchboard;
 use crate::telemetry::{Attempts, CountedAdapter, Metrics};
+use crate::worker::report::{Live, keep_reporting};
 use crate::worker::verify::{Verification, verification};
 use crate::worker::{Leases, Worker, WorkerSettings};
 
@@ -71,6 +75,8 @@ pub struct Ingredients {
     pub stores: Stores,
     /// Where skills and workflows are kept.
     pub registry_store: Arc<dyn RegistryStore>,
+    /// What the installation is steered by, beside its runs.
+    pub control: Control,
     /// Skills that this server executes.
     pub skills: Vec<Arc<dyn Skill>>,
     /// Rust workflows, with the plan of each.
@@ -81,6 +87,8 @@ pub struct Ingredients {
     pub clock: Arc<dyn Clock>,
     /// How the worker works.
     pub worker: WorkerSettings,
+    /// No run is accepted when this many are queued; 0 for no bound.
+    pub max_queued: u64,
     /// What is counted; share it with the adapters.
     pub metrics: Metrics,
     /// Whether inputs and outputs of skills are logged.
@@ -91,6 +99,7 @@ pub struct Ingredients {
 pub struct Server {
     state: AppState,
     verification: Verification,
+    limits: SkillLimits,
 }
 
 impl Server {
@@ -99,8 +108,19 @@ impl Server {
     /// # Errors
     /// A store that fails, or a skill that is registered with another contract under the same version.
     pub async fn new(ingredients: Ingredients) -> Result<Self, Failure> {
-        let Ingredients { stores, registry_store, skills, flows, adapters, clock, worker, metrics, log_skill_params } =
-            ingredients;
+        let Ingredients {
+            stores,
+            registry_store,
+            control,
+            skills,
+            flows,
+            adapters,
+            clock,
+            worker,
+            max_queued,
+            metrics,
+            log_skill_params,
+        } = ingredients;
         let registry = Registry::build(TenantId::default(), Arc::new(JsonSchemas::new()));
         registry.refresh(&*registry_store).await?;
         register(&registry, &*registry_store, &skills, &flows.1).await?;
@@ -108,19 +128,28 @@ impl Server {
         let (verifier, verification, findings) = verification(metrics.clone());
         let journal = HeardJournal::new(stores.journal, Arc::clone(&hub), verifier, metrics.clone());
         let stores = Stores { journal: Arc::new(journal), ..stores };
-        let source = Arc::new(registry.clone());
+        let limits = SkillLimits::new(Arc::clone(&control.slots), TenantId::default(), worker.id.clone(), worker.lease);
+        limits.refresh().await?;
+        let source = limits.around(Arc::new(registry.clone()));
         let mut host = Host::new(stores.clone(), source, flows.0, Arc::clone(&clock), worker.id.clone());
         host.observer = Arc::new(Attempts::new(metrics.clone(), leases.clone(), log_skill_params));
         host.lease = worker.lease;
         host.park_after = Some(PARK_AFTER);
         let driver = Arc::new(host.clone());
         let worker = Worker::new(worker, driver, stores, leases, Arc::clone(&hub), metrics.clone());
+        let switches = Arc::clone(adapters.switches());
+        let switchboard = Switchboard::new(Arc::clone(&control.switches), switches, worker.clone());
+        switchboard.read().await?;
         let state = AppState::new(Parts {
             host,
+            control,
+            switchboard,
+            live: Live::default(),
             registry,
             registry_store,
             adapters,
             plans: Plans::new(Arc::new(JsonSchemas::new())),
+            backlog: Backlog::new(max_queued),
             worker,
             hub,
             metrics,
@@ -130,7 +159,7 @@ impl Server {
             leaving: CancellationToken::new(),
             stopping: CancellationToken::new(),
         });
-        Ok(Self { state, verification })
+        Ok(Self { state, verification, limits })
     }
 
     /// The server that settings describe, on its state of record; gives that too, to be closed at the end.
@@ -150,11 +179,13 @@ impl Server {
         let server = Self::new(Ingredients {
             stores: backend.stores(),
             registry_store: backend.registry(),
+            control: backend.control(),
             skills: skill::all(config, &adapters)?,
             flows: (Flows::new(), Vec::new()),
             adapters,
             clock: Arc::new(SystemClock),
             worker: WorkerSettings { lease: config.worker.lease, ..WorkerSettings::new(id, config.worker.concurrency) },
+            max_queued: config.worker.max_queued,
             metrics,
             log_skill_params: config.log.skill_params,
         })
@@ -172,9 +203,9 @@ impl Server {
         http::router(self.state.clone())
     }
 
-    /// Begins to work: claims and advances runs, replays ended ones, follows the registry.
-    pub fn start(self) -> Running {
-        let Self { state, verification } = self;
+    /// Begins to work: claims and advances runs, replays ended ones, follows registry and switches.
+    pub fn start(self, role: Role) -> Running {
+        let Self { state, verification, limits } = self;
         let done = CancellationToken::new();
         let worker = tokio::spawn({
             let worker = state.worker.clone();
@@ -183,14 +214,25 @@ impl Server {
         let background = vec![
             tokio::spawn(verification.run(state.host.clone(), done.clone())),
             tokio::spawn(follow_registry(state.clone(), done.clone())),
+            tokio::spawn(state.switchboard.clone().follow(done.clone())),
+            tokio::spawn(limits.keep(done.clone())),
+            tokio::spawn(keep_reporting(
+                state.worker.clone(),
+                Arc::clone(&state.control.workers),
+                role,
+                state.live.clone(),
+                done.clone(),
+            )),
+            tokio::spawn(backlog::keep_counting(state.clone(), done.clone())),
         ];
-        Running { state, worker, background, done }
+        Running { state, role, worker, background, done }
     }
 }
 
 /// A server at work.
 pub struct Running {
     state: AppState,
+    role: Role,
     worker: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     done: CancellationToken,
@@ -210,12 +252,11 @@ impl Running {
     /// A socket that fails.
     pub async fn serve(
         self,
-        role: Role,
         listener: TcpListener,
         leave_after: Duration,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
-        let router = match role {
+        let router = match self.role {
             Role::Serve => http::router(self.state.clone()),
             Role::Worker => http::health_router(self.state.clone()),
         };
@@ -289,9 +330,9 @@ pub async fn run(
     // Before anything else: a second server on the same port should say so and touch nothing.
     let listener = TcpListener::bind(address).await.map_err(taken)?;
     let (server, backend) = Server::from_config(config).await?;
-    let running = server.start();
+    let running = server.start(role);
     listening(listener.local_addr().map_err(taken)?, &backend, running.state());
-    let served = running.serve(role, listener, leave_after(role, config), shutdown).await;
+    let served = running.serve(listener, leave_after(role, config), shutdown).await;
     backend.close().await;
     served
 }

@@ -12,10 +12,14 @@ use aos_core::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use crate::backend::Control;
+use crate::backlog::Backlog;
 use crate::hub::Hub;
 use crate::plans::Plans;
+use crate::switchboard::Switchboard;
 use crate::telemetry::Metrics;
 use crate::worker::Worker;
+use crate::worker::report::Live;
 use crate::worker::verify::SharedFindings;
 
 /// Everything the handlers need. Cheap to clone.
@@ -26,6 +30,12 @@ pub struct AppState(Arc<Parts>);
 pub struct Parts {
     /// Stores, skills, flows and clock.
     pub host: Host,
+    /// What the installation is steered by, beside its runs.
+    pub control: Control,
+    /// What keeps this process at what the switches say.
+    pub switchboard: Switchboard,
+    /// How many workers are alive.
+    pub live: Live,
     /// Skills and workflows.
     pub registry: Registry,
     /// Where they are kept.
@@ -34,6 +44,8 @@ pub struct Parts {
     pub adapters: Adapters,
     /// Plans that are ready to run.
     pub plans: Plans,
+    /// How many runs wait.
+    pub backlog: Backlog,
     /// The in-process worker.
     pub worker: Worker,
     /// Who waits for which run.

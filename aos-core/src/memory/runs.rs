@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::state::{Row, State};
 use super::{Inner, MemoryStore, lock};
 use crate::BoxFuture;
+use crate::error::Failure;
 use crate::id::{RunId, TenantId, WorkerId, WorkflowId};
 use crate::queue::ConcurrencyLimit;
 use crate::runs::{
@@ -25,8 +26,24 @@ impl RunStore for MemoryStore {
         Box::pin(async move { Ok(self.inner.state().find(tenant, run).map(|(_, row)| row.record.clone())) })
     }
 
+    fn by_key<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>> {
+        Box::pin(async move { Ok(self.inner.state().find_key(tenant, key).map(|row| row.record.clone())) })
+    }
+
     fn list(&self, filter: RunFilter) -> BoxFuture<'_, Result<RunPage, StoreError>> {
         Box::pin(async move { self.inner.state().list(&filter) })
+    }
+
+    fn count(&self, filter: RunFilter, at_most: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let state = self.inner.state();
+            let fitting = state.rows.values().filter(|row| filter.accepts(&row.record));
+            Ok(fitting.take(usize::try_from(at_most).unwrap_or(usize::MAX)).count() as u64)
+        })
     }
 
     fn claim<'a>(
@@ -108,6 +125,15 @@ impl RunStore for MemoryStore {
         Box::pin(async move { self.inner.state().revive(tenant, run) })
     }
 
+    fn discard<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        run: &'a RunId,
+        failure: Failure,
+    ) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
+        Box::pin(async move { self.inner.state().discard(tenant, run, failure) })
+    }
+
     fn purge<'a>(&'a self, filter: &'a PurgeFilter, max: usize) -> BoxFuture<'a, Result<u64, StoreError>> {
         Box::pin(async move { Ok(self.inner.state().purge(filter, max)) })
     }
@@ -169,7 +195,7 @@ impl State {
         let lease = claim.and_then(|(worker, duration)| {
             let new = &self.rows.get(&number)?.record.new;
             let may_start = new.start_at.is_none_or(|at| at <= self.now) && !self.is_limited(new);
-            may_start.then(|| self.lease(number, &worker, duration))?
+            (may_start || new.forked_from.is_some()).then(|| self.lease(number, &worker, duration))?
         });
         let row = self.rows.get(&number).ok_or_else(|| StoreError::Conflict("the new run is gone".into()))?;
         Ok(Created::New(row.record.clone(), lease))
@@ -252,15 +278,20 @@ impl State {
     }
 
     fn revive(&mut self, tenant: &TenantId, run: &RunId) -> Result<RunRecord, StoreError> {
-        let number = self.find(tenant, run).map(|(number, _)| number).ok_or_else(|| no_run(run))?;
-        let row = self.rows.get_mut(&number).ok_or_else(|| no_run(run))?;
-        if row.record.state != RunState::Dead {
-            return Err(StoreError::not_dead(run, row.record.state));
-        }
+        let (number, row) = self.dead(tenant, run, "revived")?;
         row.revive();
         let (record, now) = (row.record.clone(), self.now);
         self.schedule(number, Some(now));
         Ok(record)
+    }
+
+    fn discard(&mut self, tenant: &TenantId, run: &RunId, failure: Failure) -> Result<RunRecord, StoreError> {
+        let now = self.now;
+        let (_, row) = self.dead(tenant, run, "discarded")?;
+        row.record.state = RunState::Cancelled;
+        row.record.finished_at = Some(now);
+        row.record.failure = Some(failure);
+        Ok(row.record.clone())
     }
 
     fn purge(&mut self, filter: &PurgeFilter, max: usize) -> u64 {
@@ -284,6 +315,15 @@ impl State {
     fn is_waited_for(&self, record: &RunRecord) -> bool {
         let parent = record.new.parent.as_ref().and_then(|parent| self.find(&record.new.tenant, parent));
         parent.is_some_and(|(_, parent)| !parent.record.state.is_terminal() || parent.record.state == RunState::Dead)
+    }
+
+    fn dead(&mut self, tenant: &TenantId, run: &RunId, what: &str) -> Result<(u64, &mut Row), StoreError> {
+        let number = self.find(tenant, run).map(|(number, _)| number).ok_or_else(|| no_run(run))?;
+        let row = self.rows.get_mut(&number).ok_or_else(|| no_run(run))?;
+        match row.record.state {
+            RunState::Dead => Ok((number, row)),
+            state => Err(StoreError::not_dead(run, state, what)),
+        }
     }
 
     /// A run that has not ended.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use super::lock;
 use crate::BoxFuture;
@@ -16,7 +17,13 @@ pub struct MemorySchedules {
     schedules: Mutex<Schedules>,
 }
 
-type Schedules = BTreeMap<(TenantId, ScheduleId), Schedule>;
+type Schedules = BTreeMap<(TenantId, ScheduleId), Kept>;
+
+struct Kept {
+    schedule: Schedule,
+    /// Until when somebody has it in hand.
+    held_until: Timestamp,
+}
 
 impl MemorySchedules {
     /// A store without any schedule.
@@ -36,9 +43,9 @@ impl ScheduleStore for MemorySchedules {
             let mut schedules = self.schedules();
             let key = (schedule.tenant.clone(), schedule.id.clone());
             if let Some(old) = schedules.get_mut(&key) {
-                new.last = old.last.take();
+                new.last = old.schedule.last.take();
             }
-            schedules.insert(key, new);
+            schedules.insert(key, Kept { schedule: new, held_until: Timestamp::EPOCH });
             Ok(())
         })
     }
@@ -48,12 +55,16 @@ impl ScheduleStore for MemorySchedules {
         tenant: &'a TenantId,
         id: &'a ScheduleId,
     ) -> BoxFuture<'a, Result<Option<Schedule>, StoreError>> {
-        Box::pin(async move { Ok(self.schedules().get(&(tenant.clone(), id.clone())).cloned()) })
+        Box::pin(
+            async move { Ok(self.schedules().get(&(tenant.clone(), id.clone())).map(|kept| kept.schedule.clone())) },
+        )
     }
 
     fn list<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Vec<Schedule>, StoreError>> {
         Box::pin(async move {
-            Ok(self.schedules().values().filter(|schedule| schedule.tenant == *tenant).cloned().collect())
+            let schedules = self.schedules();
+            let all = schedules.values().map(|kept| &kept.schedule);
+            Ok(all.filter(|schedule| schedule.tenant == *tenant).cloned().collect())
         })
     }
 
@@ -61,14 +72,25 @@ impl ScheduleStore for MemorySchedules {
         Box::pin(async move { Ok(self.schedules().remove(&(tenant.clone(), id.clone())).is_some()) })
     }
 
-    fn due(&self, max: usize) -> BoxFuture<'_, Result<Vec<Schedule>, StoreError>> {
+    fn now(&self) -> BoxFuture<'_, Result<Timestamp, StoreError>> {
+        Box::pin(async move { Ok(self.clock.now()) })
+    }
+
+    fn due(&self, max: usize, hold: Duration) -> BoxFuture<'_, Result<Vec<Schedule>, StoreError>> {
         Box::pin(async move {
             let now = self.clock.now();
-            let is_due = |schedule: &&Schedule| !schedule.paused && schedule.next_at.is_some_and(|at| at <= now);
-            let mut due: Vec<Schedule> = self.schedules().values().filter(is_due).cloned().collect();
-            due.sort_by_key(|schedule| schedule.next_at);
+            let is_due = |kept: &&mut Kept| {
+                !kept.schedule.paused && kept.schedule.next_at.is_some_and(|at| at <= now) && kept.held_until <= now
+            };
+            let mut schedules = self.schedules();
+            let mut due: Vec<&mut Kept> = schedules.values_mut().filter(is_due).collect();
+            due.sort_by_key(|kept| kept.schedule.next_at);
             due.truncate(max);
-            Ok(due)
+            let take = |kept: &mut Kept| {
+                kept.held_until = now.saturating_add(hold);
+                kept.schedule.clone()
+            };
+            Ok(due.into_iter().map(take).collect())
         })
     }
 
@@ -80,12 +102,12 @@ impl ScheduleStore for MemorySchedules {
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         Box::pin(async move {
             let mut schedules = self.schedules();
-            let kept = schedules.get_mut(&(schedule.tenant.clone(), schedule.id.clone())).filter(|kept| {
-                kept.next_at == Some(firing.due) && kept.cron == schedule.cron && kept.time_zone == schedule.time_zone
-            });
-            let Some(kept) = kept else { return Ok(false) };
-            kept.next_at = next_at;
-            kept.last = Some(firing.clone());
+            let times = |schedule: &Schedule| (schedule.next_at, schedule.cron.clone(), schedule.time_zone.clone());
+            let kept = schedules.get_mut(&(schedule.tenant.clone(), schedule.id.clone()));
+            let Some(kept) = kept.filter(|kept| times(&kept.schedule) == times(schedule)) else { return Ok(false) };
+            kept.held_until = Timestamp::EPOCH;
+            kept.schedule.next_at = next_at;
+            kept.schedule.last = Some(firing.clone());
             Ok(true)
         })
     }

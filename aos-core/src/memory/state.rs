@@ -50,6 +50,11 @@ impl State {
         Some((number, self.rows.get(&number)?))
     }
 
+    /// The row that an idempotency key names.
+    pub(super) fn find_key(&self, tenant: &TenantId, key: &str) -> Option<&Row> {
+        self.rows.get(self.by_key.get(&(tenant.clone(), key.to_owned()))?)
+    }
+
     /// The row that a lease holds.
     pub(super) fn held(&mut self, lease: &Lease) -> Result<(u64, &mut Row), StoreError> {
         let number = self.by_id.get(&(lease.tenant.clone(), lease.run.clone())).copied();

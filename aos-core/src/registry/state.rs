@@ -35,6 +35,8 @@ pub(super) struct State {
     /// What was changed without a store, the last change of each version: saved with the next commit.
     pub pending: BTreeMap<Subject, Change>,
     pub skills: Versions<SkillId, SkillEntry>,
+    /// The code that this process has, also for versions whose record is gone: an operator may bring it back.
+    pub code: BTreeMap<SkillVersion, Arc<dyn Skill>>,
     pub workflows: Versions<WorkflowId, Arc<WorkflowRecord>>,
 }
 
@@ -85,7 +87,9 @@ impl State {
     /// Gives a registered skill version its code.
     pub fn put_code(&mut self, version: &SkillVersion, code: Arc<dyn Skill>) {
         if let Some(entry) = self.skills.get_mut(&version.id).and_then(|v| v.get_mut(&version.version)) {
-            entry.code = Some(Arc::new(CheckedSkill::new(code, entry.schemas.clone())));
+            let checked: Arc<dyn Skill> = Arc::new(CheckedSkill::new(code, entry.schemas.clone()));
+            entry.code = Some(checked.clone());
+            self.code.insert(version.clone(), checked);
         }
     }
 

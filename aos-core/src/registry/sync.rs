@@ -201,15 +201,17 @@ fn take_pending(state: &mut State, from: &State) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Gives versions without code the code that `from` has for the same contract.
+/// Gives versions without code the code that `from` has, or had, for the same contract.
 fn take_code(state: &mut State, from: &State) -> Result<(), Failure> {
-    for entry in from.skill_entries() {
-        let version = &entry.record.contract.version;
-        if let (Some(code), Some(to)) = (&entry.code, state.skill_entry(version))
-            && to.code.is_none()
-            && to.record.contract.hash()? == entry.record.contract.hash()?
+    for (version, code) in &from.code {
+        state.code.entry(version.clone()).or_insert_with(|| code.clone());
+    }
+    for (version, code) in state.code.clone() {
+        if let Some(entry) = state.skill_entry(&version)
+            && entry.code.is_none()
+            && entry.record.contract.hash()? == code.contract().hash()?
         {
-            state.put_checked(version, code.clone());
+            state.put_checked(&version, code);
         }
     }
     Ok(())

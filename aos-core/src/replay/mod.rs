@@ -4,12 +4,14 @@ mod chain;
 mod cursor;
 mod drift;
 pub mod golden;
+mod retry;
 
 use std::sync::Arc;
 
 pub use chain::{chain_hash, verify_chain};
 pub(crate) use cursor::Cursor;
 pub use drift::{Drift, DriftClass, ReplayError};
+pub use retry::{Retry, retry};
 
 use crate::canonical::Hash;
 use crate::engine::Engine;
@@ -94,10 +96,26 @@ pub fn fork_point(
     Ok(entries.iter().position(about))
 }
 
+/// The number of leading lines before `effect` was asked for; `None` when it never was. A fork that does a `once` effect
+/// anew shares no more than these: with the intent in its journal, nobody could tell whether the effect was begun.
+///
+/// # Errors
+/// A damaged journal.
+pub fn intent_point(
+    lines: &[Line],
+    blob: &dyn Fn(&Hash) -> Option<Payload>,
+    effect: &EffectId,
+) -> Result<Option<usize>, ReplayError> {
+    let entries = verify_chain(lines, blob)?;
+    let about = |entry: &Entry| matches!(&entry.event, Event::EffectRequested { effect: e, .. } if e == effect);
+    Ok(entries.iter().position(about))
+}
+
 /// The journal of a fork: the first `shared` entries of `lines` under the identity `started`, and, when `edited` is
 /// given, that output as the result of `effect`. Resume it with [`Engine::resume`] to go on from there.
 ///
-/// Completion entries are copied as they are; the chain is computed anew.
+/// Completion entries are copied as they are; signals lose their numbers, which are those of another inbox. The chain is
+/// computed anew.
 ///
 /// # Errors
 /// A damaged journal, or one that doesn't begin with `run_started`.
@@ -120,16 +138,22 @@ pub fn fork(
         let event = Event::EffectCompleted { effect, attempt, output, cost: crate::money::Money::ZERO, child: None };
         entries.push(Entry { index: entries.len() as u64, at, event });
     }
-    let (mut blobs, mut chain) = (Vec::new(), Hash::ZERO);
-    let lines = entries
-        .iter()
-        .map(|entry| {
-            let line = crate::journal::encode(entry.index, entry.at, &entry.event, chain, &mut blobs);
-            chain = line.hash();
-            line
-        })
-        .collect();
-    Ok((lines, blobs))
+    Ok(encode_all(&mut entries))
+}
+
+/// The journal of another run that begins with these entries.
+fn encode_all(entries: &mut [Entry]) -> (Vec<Line>, Vec<Payload>) {
+    let (mut lines, mut blobs, mut chain) = (Vec::with_capacity(entries.len()), Vec::new(), Hash::ZERO);
+    for (index, entry) in entries.iter_mut().enumerate() {
+        entry.index = index as u64;
+        if let Event::SignalReceived { seq, .. } = &mut entry.event {
+            *seq = 0;
+        }
+        let line = crate::journal::encode(entry.index, entry.at, &entry.event, chain, &mut blobs);
+        chain = line.hash();
+        lines.push(line);
+    }
+    (lines, blobs)
 }
 
 fn failed_attempts(entries: &[Entry], effect: &EffectId) -> u32 {

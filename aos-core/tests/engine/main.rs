@@ -6,6 +6,7 @@ mod content_hash;
 mod crash;
 mod drift;
 mod flow;
+mod fork;
 mod harness;
 mod retry;
 mod signal;

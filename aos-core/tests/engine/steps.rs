@@ -28,7 +28,7 @@ impl Resolver for Skills {
     }
 }
 
-fn plan(steps: Value, output: Value) -> Arc<Plan> {
+pub fn plan(steps: Value, output: Value) -> Arc<Plan> {
     let definition = json!({"id": "w", "steps": steps, "output": output});
     Arc::new(Definition::from_value(definition).unwrap().plan(&Skills).unwrap())
 }

@@ -67,6 +67,7 @@ CREATE TABLE schedule (
     overlap text NOT NULL,              -- skip or allow
     paused boolean NOT NULL,
     next_at bigint,                     -- when it is due next
+    held_until bigint NOT NULL DEFAULT 0,-- when others may take it in hand, should it still be due
     last_due bigint,                    -- the last time it was due, and what became of it
     last_run text,
     last_failure text,                  -- JSON

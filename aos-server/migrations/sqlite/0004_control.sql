@@ -43,6 +43,7 @@ CREATE TABLE schedule (
     overlap TEXT NOT NULL,              -- skip or allow
     paused INTEGER NOT NULL,
     next_at INTEGER,                    -- when it is due next
+    held_until INTEGER NOT NULL DEFAULT 0,-- when others may take it in hand, should it still be due
     last_due INTEGER,                   -- the last time it was due, and what became of it
     last_run TEXT,
     last_failure TEXT,                  -- JSON

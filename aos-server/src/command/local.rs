@@ -1,15 +1,13 @@
 //! Runs that happen in this process: one shot, on memory.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aos_core::driver::{Driven, Host, Observer, Stores, drive};
-use aos_core::event::{Event, Requested, RunFinished};
+use aos_core::event::RunFinished;
 use aos_core::flow::Flows;
 use aos_core::id::{RunId, TenantId, WorkerId};
-use aos_core::journal::decode;
 use aos_core::memory::MemoryStore;
 use aos_core::money::Money;
 use aos_core::queue::Priority;
@@ -23,6 +21,7 @@ use aos_core::{Failure, Payload, codes};
 
 use super::ui::{CommandError, Exit};
 use crate::history::History;
+use crate::waits::Waits;
 
 /// How often a lease is prolonged: well within the time that hosts ask for.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -150,20 +149,11 @@ async fn cancels(host: &Host, lease: &Lease, interrupted: impl Future<Output = (
 
 /// The error for a run that waits for signals which nobody will send.
 fn waits(run: &RunId, history: &History) -> CommandError {
-    let mut open = BTreeMap::new();
-    for line in &history.lines {
-        match decode(line.as_str(), &history.blob()).map(|(entry, _)| entry.event) {
-            Ok(Event::EffectRequested { effect, request: Requested::Signal { name } }) => {
-                open.insert(effect, name);
-            }
-            Ok(Event::EffectCompleted { effect, .. } | Event::EffectFailed { effect, .. }) => {
-                open.remove(&effect);
-            }
-            _ => {}
-        }
+    let mut waits = Waits::default();
+    if let Err(failure) = history.lines.iter().try_for_each(|line| waits.learn(line)) {
+        return failure.into();
     }
-    let names: Vec<_> = open.into_values().collect();
-    let names = names.join(", ");
+    let names = waits.signals().join(", ");
     let message = format!("the run {run} waits for the signal {names}, and nobody is there to send it");
     CommandError::new(Exit::No, Failure::new(codes::CONFLICT, message))
         .hint("give it beforehand with --signal NAME=JSON, or run the workflow on a server")

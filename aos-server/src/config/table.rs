@@ -56,6 +56,7 @@ settings! {
     "Running": {
         WORKER_CONCURRENCY = "WORKER_CONCURRENCY", "an integer from 0 to 10000", Some("64"), "64", plain, "Runs that one process advances at the same time. With 0 a server only answers requests, and workers elsewhere advance the runs.";
         LEASE = "AOS_LEASE", "an integer from 1 to 3600", Some("10"), "30", plain, "Seconds after which the runs of a process that is not heard of are another's. Prolonged three times in that time; the same in every process.";
+        MAX_QUEUED = "AOS_MAX_QUEUED", "an integer from 0 to 1000000000", Some("100000"), "20000", plain, "Runs that may be queued; beyond that `POST /v1/runs` answers 429 with `ERR_QUEUE_FULL` and `Retry-After`. 0 for no bound. The queue is counted once a second, so a burst may pass the bound a little.";
         HTTP_ALLOW = "AOS_HTTP_ALLOW", "hosts, host:port pairs and CIDR ranges, separated by commas", None, "127.0.0.1:9000,10.0.0.0/8,*.internal.example", plain, "What the skills `http_call` and `http_call_once` may reach although it is not a public address.";
     }
     "Logs and traces": {

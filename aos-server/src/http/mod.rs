@@ -3,12 +3,14 @@
 //! Every route is registered together with its entry in the OpenAPI document, so that there is no route without one.
 
 pub mod body;
+pub mod dead_letters;
 pub mod health;
 pub mod metrics;
 pub mod middleware;
 pub mod openapi;
 pub mod params;
 pub mod problem;
+pub mod queue;
 pub mod registry;
 pub mod request_id;
 pub mod runs;
@@ -32,6 +34,7 @@ pub fn router(state: AppState) -> Router {
     let (router, openapi) = OpenApiRouter::with_openapi(openapi::frame())
         .merge(health())
         .merge(runs())
+        .merge(queue())
         .merge(workflows())
         .merge(skills_and_registry())
         .with_state(state.clone())
@@ -73,11 +76,26 @@ fn runs() -> Routes {
         .routes(routes!(runs::read::get_run))
         .routes(routes!(runs::stream::get_journal))
         .routes(routes!(runs::stream::follow_run))
+        .routes(routes!(runs::bulk::bulk_runs))
         .routes(routes!(runs::act::cancel_run))
         .routes(routes!(runs::act::signal_run))
+        .routes(routes!(runs::act::pause_run))
+        .routes(routes!(runs::act::resume_run))
+        .routes(routes!(runs::approve::approve_run))
+        .routes(routes!(runs::approve::reject_run))
+        .routes(routes!(runs::retry::retry_run))
         .routes(routes!(runs::replay::replay_run))
         .routes(routes!(runs::fork::fork_run))
         .routes(routes!(runs::replay::get_golden))
+}
+
+fn queue() -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(queue::get_queue))
+        .routes(routes!(queue::get_limit, queue::set_limit, queue::lift_limit))
+        .routes(routes!(dead_letters::list_dead_letters))
+        .routes(routes!(dead_letters::retry_dead_letter))
+        .routes(routes!(dead_letters::discard_dead_letter))
 }
 
 fn workflows() -> Routes {

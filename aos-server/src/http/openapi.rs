@@ -27,6 +27,7 @@ use crate::state::AppState;
     components(schemas(Problem)),
     tags(
         (name = "runs", description = "Create runs, follow them, talk to them, replay and fork them"),
+        (name = "queue", description = "What waits, how much at a time, and what needs an operator"),
         (name = "workflows", description = "Register workflows and look at them"),
         (name = "skills", description = "Look at skills, switch them off and on"),
         (name = "registry", description = "Export, import, snapshots and rollback"),

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::waits::{On, Wait};
+
 /// A run.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(title = "Run")]
@@ -70,8 +72,44 @@ pub struct RunView {
     /// It was asked to pause, and its worker has not let go of it yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pausing: bool,
+    /// What it waits for, in the order in which it was asked for: only when one run is looked at, while it is open, and
+    /// its journal is no longer than 10,000 entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<Vec<WaitView>>,
     /// Where to go from here.
     pub links: RunLinks,
+}
+
+/// An effect that a run waits for.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(title = "Wait")]
+pub struct WaitView {
+    /// The effect.
+    #[schema(example = "approval")]
+    pub effect: String,
+    /// `signal`, `timer`, `retry` (the pause after a failed attempt), `child` or `skill`.
+    #[schema(example = "signal")]
+    pub kind: &'static str,
+    /// When it was asked for, or its last attempt failed, RFC 3339.
+    pub since: String,
+    /// Name of the signal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// When the time is up, RFC 3339; of a retry, when it is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// The attempt that a retry is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// The child run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// `id@version` of the child's workflow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<String>,
+    /// `id@version` of the skill.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skill: Option<String>,
 }
 
 /// Where a run branched off another one.
@@ -181,6 +219,7 @@ impl From<RunRecord> for RunView {
             priority: new.priority.get(),
             start_at: new.start_at.map(|at| at.to_string()),
             pausing: record.pausing,
+            waiting_for: None,
             links: RunLinks {
                 journal: format!("{base}/journal"),
                 events: format!("{base}/events"),
@@ -188,6 +227,39 @@ impl From<RunRecord> for RunView {
                 this: base,
             },
         }
+    }
+}
+
+impl From<Wait> for WaitView {
+    fn from(wait: Wait) -> Self {
+        let kind = match wait.on {
+            On::Signal { .. } => "signal",
+            On::Timer { .. } => "timer",
+            On::Retry { .. } => "retry",
+            On::Child { .. } => "child",
+            On::Skill { .. } => "skill",
+        };
+        let mut view = Self {
+            effect: wait.effect.to_string(),
+            kind,
+            since: wait.since.to_string(),
+            name: None,
+            until: None,
+            attempt: None,
+            run: None,
+            workflow: None,
+            skill: None,
+        };
+        match wait.on {
+            On::Signal { name } => view.name = Some(name),
+            On::Timer { until } => view.until = Some(until.to_string()),
+            On::Retry { attempt, until } => (view.attempt, view.until) = (Some(attempt), Some(until.to_string())),
+            On::Child { run, workflow } => {
+                (view.run, view.workflow) = (Some(run.to_string()), Some(workflow.to_string()));
+            }
+            On::Skill { skill } => view.skill = Some(skill.to_string()),
+        }
+        view
     }
 }
 

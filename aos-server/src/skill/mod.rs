@@ -1,6 +1,7 @@
 //! Skills that need the outside live here and not in `aos-core`; with the core's own they make up a registry.
 
 pub mod http_call;
+pub mod limited;
 
 use std::sync::Arc;
 

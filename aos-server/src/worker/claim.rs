@@ -31,7 +31,7 @@ pub(super) async fn keep_claiming(worker: &Worker) {
             () = inner.hub.work() => {}
             () = tokio::time::sleep(pause) => {}
         }
-        pause = match room(worker, &mut progress) {
+        pause = match room(worker, &mut progress).filter(|_| !worker.is_paused()) {
             None => dice.vary(inner.settings.poll),
             Some(room) => match claim(worker, room).await {
                 Ok(()) => until_due(worker, dice.vary(inner.settings.poll)),

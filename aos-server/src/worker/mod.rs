@@ -10,6 +10,7 @@ mod lease;
 #[cfg(test)]
 mod tests;
 
+pub mod report;
 pub mod verify;
 
 use std::sync::Arc;
@@ -89,6 +90,8 @@ struct Inner {
     relief: Arc<Semaphore>,
     /// Whether there may be claimable runs beyond those this worker has room for.
     behind: AtomicBool,
+    /// Whether an operator wants nothing to be claimed.
+    paused: AtomicBool,
     stopping: CancellationToken,
     stopped: CancellationToken,
     tasks: TaskTracker,
@@ -134,6 +137,7 @@ impl Worker {
             slots,
             relief,
             behind: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -144,7 +148,7 @@ impl Worker {
     /// worker stops. Without it, create the run unclaimed and call [`Worker::arrived`].
     pub fn slot(&self) -> Option<Slot> {
         let inner = &self.0;
-        if inner.stopping.is_cancelled() || inner.behind.load(Ordering::Acquire) {
+        if !self.accepts() || inner.behind.load(Ordering::Acquire) || self.is_paused() {
             return None;
         }
         let permit = Arc::clone(&inner.slots).try_acquire_owned().ok()?;
@@ -183,6 +187,19 @@ impl Worker {
     /// Claims nothing more from now on.
     pub fn stop(&self) {
         self.0.stopping.cancel();
+    }
+
+    /// Claims nothing until that is taken back; runs in hand go on.
+    pub fn pause_claims(&self, paused: bool) {
+        if self.0.paused.swap(paused, Ordering::AcqRel) != paused {
+            tracing::warn!(paused, "an operator's switch: claiming runs");
+            self.0.hub.work_arrived();
+        }
+    }
+
+    /// Whether an operator wants nothing to be claimed.
+    pub fn is_paused(&self) -> bool {
+        self.0.paused.load(Ordering::Acquire)
     }
 
     /// Whether the worker takes on runs.

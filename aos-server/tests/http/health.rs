@@ -33,7 +33,7 @@ async fn skills_without_code_are_named() {
     let health = api.get("/health/skills").await.is(200).json();
     assert_eq!(health["status"], "degraded");
     assert_eq!(health["without_code"], json!(["elsewhere@1.0.0"]));
-    assert_eq!(health["registered"], 5);
+    assert_eq!(health["registered"], 6);
 }
 
 #[tokio::test]
@@ -60,8 +60,8 @@ async fn metrics_tell_what_happened() {
         r#"aos_runs_total{status="failed",workflow="broken"} 1"#,
         r#"aos_skill_duration_seconds_count{skill="count",version="1.0.0"} 5"#,
         r#"aos_skill_errors_total{code="ERR_SKILL_FAILED",skill="break",version="1.0.0"} 1"#,
-        r#"aos_registry_size{kind="skill"} 4"#,
-        r#"aos_registry_size{kind="workflow"} 7"#,
+        r#"aos_registry_size{kind="skill"} 5"#,
+        r#"aos_registry_size{kind="workflow"} 8"#,
         "aos_determinism_drift 0",
         r#"route="/v1/runs""#,
     ] {

@@ -2,13 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
 
+mod approve;
+mod bulk;
 mod document;
 mod errors;
 mod follow;
 mod health;
 mod mutated;
+mod pause;
+mod queue;
 mod registry;
 mod replay;
+mod retry;
 mod runs;
 mod simulate;
 mod socket;

@@ -9,7 +9,7 @@ async fn skills_are_listed_described_and_switched() {
     let api = Api::new().await;
     let list = api.get("/v1/skills").await.is(200).json();
     let names: Vec<_> = list["skills"].as_array().unwrap().iter().map(|s| s["skill"].as_str().unwrap()).collect();
-    assert_eq!(names, ["break@1.0.0", "count@1.0.0", "hang@1.0.0", "shout@1.0.0"]);
+    assert_eq!(names, ["break@1.0.0", "charge@1.0.0", "count@1.0.0", "hang@1.0.0", "shout@1.0.0"]);
     for name in ["shout", "shout@1.0.0", "shout@%5E1"] {
         let skill = api.get(&format!("/v1/skills/{name}")).await.is(200).json();
         assert_eq!(skill["skill"], "shout@1.0.0");

@@ -134,6 +134,11 @@ async fn lists_are_filtered_and_paged() {
     assert_eq!(ids(&failed).len(), 1);
     assert_eq!(ids(&api.get("/v1/runs?workflow=five").await.json()).len(), 5);
     assert_eq!(ids(&api.get("/v1/runs?workflow=five&state=running").await.json()).len(), 0);
+    let third = &all["runs"][2]["created_at"].as_str().unwrap();
+    let before = ids(&api.get(&format!("/v1/runs?created_before={third}")).await.json());
+    assert!(before.len() <= 3 && ids(&all).ends_with(&before), "{before:?}");
+    assert_eq!(ids(&api.get("/v1/runs?older_than=1h").await.json()).len(), 0);
+    assert_eq!(ids(&api.get("/v1/runs?older_than=0s").await.json()).len(), 6);
     let (mut paged, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = api.get(&format!("/v1/runs?limit=4{cursor}")).await.is(200).json();

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use aos_server::server::Role;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -30,7 +29,7 @@ impl Served {
         let (shutdown, asked) = oneshot::channel();
         let serving = tokio::spawn(async move {
             let asked = async { asked.await.unwrap() };
-            api.running.serve(Role::Serve, listener, delay, asked).await.unwrap();
+            api.running.serve(listener, delay, asked).await.unwrap();
         });
         Self { address, shutdown, serving, http: reqwest::Client::new() }
     }

@@ -1,21 +1,26 @@
 //! A whole server on stores in memory, with a few Rust workflows and skills.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use aos_core::driver::Stores;
 use aos_core::flow::{Ctx, Flows};
-use aos_core::id::WorkerId;
+use aos_core::id::{RunId, WorkerId};
+use aos_core::journal::{Append, Transition};
 use aos_core::llm::{Adapters, StubAdapter, Switches};
 use aos_core::memory::{MemoryRegistry, MemoryStore};
 use aos_core::money::Money;
-use aos_core::skill::{Skill, SkillContract, SkillOutput, TypedSkill};
+use aos_core::queue::Priority;
+use aos_core::random::Seed;
+use aos_core::runs::{Created, NewRun};
+use aos_core::skill::{Skill, SkillCall, SkillContract, SkillOutput, TypedSkill};
 use aos_core::time::Clock;
 use aos_core::workflow::{Plan, PlanBuilder};
 use aos_core::{Failure, Payload, codes};
+use aos_server::backend::Control;
 use aos_server::clock::SystemClock;
-use aos_server::server::{Ingredients, Running, Server};
+use aos_server::server::{Ingredients, Role, Running, Server};
 use aos_server::state::AppState;
 use aos_server::telemetry::Metrics;
 use aos_server::worker::WorkerSettings;
@@ -28,10 +33,14 @@ use tower::ServiceExt as _;
 /// How often `count` was called: forks and replays must not call it again.
 pub type Calls = Arc<AtomicU64>;
 
+/// Whether `break` and `charge` do their work.
+type Mended = Arc<AtomicBool>;
+
 pub struct Api {
     pub router: Router,
     pub running: Running,
     pub calls: Calls,
+    mended: Mended,
 }
 
 pub struct Answer {
@@ -46,29 +55,36 @@ impl Api {
     }
 
     pub async fn with(concurrency: usize) -> Self {
+        Self::bounded(concurrency, 0).await
+    }
+
+    /// One that accepts only so many queued runs.
+    pub async fn bounded(concurrency: usize, max_queued: u64) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = MemoryStore::new(Arc::clone(&clock));
         let blobs = store.blobs();
         let store = Arc::new(store);
         let stores = Stores { runs: store.clone(), journal: store, blobs };
-        let calls = Calls::default();
+        let (calls, mended) = (Calls::default(), Mended::default());
         let mut worker = WorkerSettings::new(WorkerId::new("test").unwrap(), concurrency);
         worker.poll = Duration::from_millis(20);
         let server = Server::new(Ingredients {
             stores,
             registry_store: Arc::new(MemoryRegistry::new()),
-            skills: skills(&calls),
+            control: Control::in_memory(&clock),
+            skills: skills(&calls, &mended),
             flows: flows(),
             adapters: Adapters::new(Arc::new(Switches::default())).with(Arc::new(StubAdapter)),
             clock,
             worker,
+            max_queued,
             metrics: Metrics::new().unwrap(),
             log_skill_params: false,
         })
         .await
         .unwrap();
         let router = server.router();
-        Self { router, running: server.start(), calls }
+        Self { router, running: server.start(Role::Serve), calls, mended }
     }
 
     pub fn state(&self) -> &AppState {
@@ -96,6 +112,47 @@ impl Api {
 
     pub async fn post_empty(&self, path: &str) -> Answer {
         self.send(Request::post(path).body(Body::empty()).unwrap()).await
+    }
+
+    /// Makes `break` and `charge` work from now on.
+    pub fn mend(&self) {
+        self.mended.store(true, Ordering::SeqCst);
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send(json_request(Method::PUT, path, body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Request::delete(path).body(Body::empty()).unwrap()).await
+    }
+
+    /// Makes a run of a workflow that died before it began; gives its id.
+    pub async fn dead(&self, workflow: &str) -> String {
+        let state = self.state();
+        let plan = state.registry.describe_workflow(workflow).unwrap().plan.clone();
+        let new = NewRun {
+            run: RunId::new(uuid::Uuid::now_v7().to_string()).unwrap(),
+            tenant: state.tenant.clone(),
+            workflow: plan.workflow.clone(),
+            plan: state.host.keep_plan(&plan).await.unwrap(),
+            input: Payload::new(json!(1)).unwrap(),
+            seed: Seed::default(),
+            budget: None,
+            parent: None,
+            forked_from: None,
+            idempotency_key: None,
+            request_id: None,
+            priority: Priority::default(),
+            start_at: None,
+        };
+        let claim = Some((WorkerId::new("unlucky").unwrap(), Duration::from_secs(600)));
+        let created = state.host.stores.runs.create(new, claim).await.unwrap();
+        let Created::New(record, Some(lease)) = created else { panic!("{created:?}") };
+        let transition = Transition::Bury(Failure::new(codes::RUN_DEAD, "five workers have died"));
+        let bury = Append { lease, first_index: 0, lines: vec![], blobs: vec![], transition };
+        state.host.stores.journal.append(bury).await.unwrap();
+        record.new.run.to_string()
     }
 
     /// Creates a run and waits for its end.
@@ -161,25 +218,34 @@ impl Answer {
     }
 }
 
-fn contracts() -> [SkillContract; 4] {
+fn contracts() -> [SkillContract; 5] {
     [
         SkillContract::idempotent("count", "1.0.0").unwrap().estimate(Money::from_cents(2)),
         SkillContract::idempotent("break", "1.0.0").unwrap(),
         SkillContract::idempotent("hang", "1.0.0").unwrap(),
+        SkillContract::once("charge", "1.0.0").unwrap(),
         SkillContract::pure("shout", "1.0.0").unwrap().schemas(json!({"type": "string"}), json!({"type": "string"})),
     ]
 }
 
-fn skills(calls: &Calls) -> Vec<Arc<dyn Skill>> {
-    let [count, broken, hang, shout] = contracts();
+fn skills(calls: &Calls, mended: &Mended) -> Vec<Arc<dyn Skill>> {
+    let [count, broken, hang, charge, shout] = contracts();
     let calls = Arc::clone(calls);
     let count = TypedSkill::untyped(count, move |call| {
         calls.fetch_add(1, Ordering::SeqCst);
         async move { Ok(SkillOutput { output: call.input, cost: Money::from_cents(1) }) }
     });
-    let broken = TypedSkill::untyped(broken, |_| async {
-        Err(Failure::new(codes::SKILL_FAILED, "it is broken").details(json!({"part": 7})))
-    });
+    let work = |mended: Mended| {
+        move |call: SkillCall| {
+            let works = mended.load(Ordering::SeqCst);
+            async move {
+                let broken = || Failure::new(codes::SKILL_FAILED, "it is broken").details(json!({"part": 7}));
+                if works { Ok(SkillOutput::from(call.input)) } else { Err(broken()) }
+            }
+        }
+    };
+    let broken = TypedSkill::untyped(broken, work(Arc::clone(mended)));
+    let charge = TypedSkill::untyped(charge, work(Arc::clone(mended)));
     let hang = TypedSkill::untyped(hang, |_| async {
         tokio::time::sleep(Duration::from_secs(3_600)).await;
         Ok(SkillOutput::default())
@@ -188,7 +254,7 @@ fn skills(calls: &Calls) -> Vec<Arc<dyn Skill>> {
         let text: String = call.input.to()?;
         Ok(Payload::from_serialize(&text.to_uppercase())?.into())
     });
-    vec![Arc::new(count), Arc::new(broken), Arc::new(hang), Arc::new(shout)]
+    vec![Arc::new(count), Arc::new(broken), Arc::new(hang), Arc::new(charge), Arc::new(shout)]
 }
 
 fn flows() -> (Flows, Vec<Arc<Plan>>) {
@@ -197,6 +263,7 @@ fn flows() -> (Flows, Vec<Arc<Plan>>) {
     flows.register("five", "1.1.0", five).unwrap();
     flows.register("broken", "1.0.0", broken).unwrap();
     flows.register("approve", "1.0.0", approve).unwrap();
+    flows.register("order", "1.0.0", order).unwrap();
     flows.register("hang", "1.0.0", hang).unwrap();
     flows.register("nap", "1.0.0", nap).unwrap();
     flows.register("parent", "1.0.0", parent).unwrap();
@@ -216,6 +283,7 @@ fn flows() -> (Flows, Vec<Arc<Plan>>) {
         Arc::new(strict),
         plan("broken", "1.0.0").build(),
         plan("approve", "1.0.0").build(),
+        plan("order", "1.0.0").build(),
         plan("hang", "1.0.0").build(),
         nap_plan.clone(),
         plan("parent", "1.0.0").child(nap_plan).build(),
@@ -237,6 +305,13 @@ async fn broken(ctx: Ctx, _: Value) -> Result<Value, Failure> {
 
 async fn approve(ctx: Ctx, _: Value) -> Result<Value, Failure> {
     Ok(ctx.signal("approval").await?.value().clone())
+}
+
+/// Counts two things and charges for them.
+async fn order(ctx: Ctx, _: Value) -> Result<Value, Failure> {
+    let one = ctx.call("count", &1).await?;
+    let two = ctx.call("count", &2).await?;
+    Ok(json!({"charged": ctx.call("charge", &json!([one, two])).await?}))
 }
 
 async fn hang(ctx: Ctx, _: Value) -> Result<Value, Failure> {

@@ -10,14 +10,14 @@ use crate::support::Api;
 async fn versions_are_listed_and_described() {
     let api = Api::new().await;
     let list = api.get("/v1/workflows").await.is(200).json();
-    assert_eq!(list["workflows"].as_array().unwrap().len(), 7);
+    assert_eq!(list["workflows"].as_array().unwrap().len(), 8);
     let five = api.get("/v1/workflows/five").await.is(200).json();
     let versions: Vec<_> = five["versions"].as_array().unwrap().iter().map(|v| v["version"].clone()).collect();
     assert_eq!(versions, ["1.0.0", "1.1.0"]);
     assert_eq!(five["latest"]["workflow"], "five@1.1.0");
     let one = api.get("/v1/workflows/five@1.0.0").await.is(200).json();
     assert_eq!((&one["kind"], &one["definition"]), (&json!("code"), &Value::Null));
-    assert_eq!(one["skills"], json!(["break@1.0.0", "count@1.0.0", "hang@1.0.0", "shout@1.0.0"]));
+    assert_eq!(one["skills"], json!(["break@1.0.0", "charge@1.0.0", "count@1.0.0", "hang@1.0.0", "shout@1.0.0"]));
     let schema = api.get("/v1/workflows/five/schema").await.is(200);
     assert_eq!(schema.header("content-type"), "application/schema+json");
     assert_eq!(schema.json()["required"], json!(["x"]));
@@ -91,7 +91,7 @@ async fn a_definition_in_the_request_is_run_as_it_is() {
     let text = "workflow: {id: hello, steps: [{id: greet, skill: shout, params: hi}]}\n";
     let run = api.send(yaml("/v1/runs?wait=30s", text)).await.is(201).json();
     assert_eq!(run["output"], json!({"greet": "HI"}));
-    assert_eq!(api.get("/v1/workflows").await.json()["workflows"].as_array().unwrap().len(), 7, "none was registered");
+    assert_eq!(api.get("/v1/workflows").await.json()["workflows"].as_array().unwrap().len(), 8, "none was registered");
 }
 
 #[tokio::test]

@@ -287,6 +287,7 @@ macro_rules! conformance_tests {
             racing_creations_make_one_run
             creating_with_a_claim_leases
             a_dropped_create_is_whole_or_nothing
+            a_key_gives_its_run
             tenants_are_apart
             oldest_is_claimed_first
             racing_claims_give_each_run_once
@@ -313,18 +314,22 @@ macro_rules! conformance_tests {
             changed_hears_another_process
             pages_are_stable_under_inserts
             lists_filter
+            lists_filter_by_end
+            counting_stops
             lists_filter_by_age
             an_unknown_cursor_is_refused
             stats_count
             the_most_urgent_is_claimed_first
             a_delayed_run_starts_at_its_time
             a_limit_holds_runs_back
+            a_fork_is_leased_to_get_its_past
             a_limit_counts_live_leases_only
             racing_claims_keep_a_limit
             a_paused_run_is_left_alone
             a_held_run_is_paused_when_it_is_let_go
             a_paused_run_can_be_cancelled
             a_dead_run_can_be_revived
+            a_dead_run_can_be_discarded
             ended_runs_are_purged
             a_child_is_kept_for_its_parent
         }
@@ -337,6 +342,8 @@ macro_rules! conformance_tests {
             a_removed_schedule_is_gone
             due_gives_what_has_come
             a_schedule_comes_due_by_the_clock
+            what_is_due_is_given_once
+            racing_hosts_share_what_is_due
             advance_moves_on_and_changes_nothing_else
             a_stale_advance_changes_nothing
             a_paused_schedule_keeps_what_was_begun

@@ -7,11 +7,10 @@ use aos_core::error::{Failure, codes};
 use aos_core::id::{ScheduleId, TenantId};
 use aos_core::queue::Priority;
 use aos_core::schedules::{Firing, Overlap, Schedule, ScheduleStore};
-use aos_core::switches::Switch;
 use aos_core::time::Timestamp;
 use serde_json::json;
 
-use super::fixture::{NASTY, nasty, other_tenant, payload, race, readable, run, tenant};
+use super::fixture::{LEASE, LONG, NASTY, nasty, other_tenant, payload, race, readable, run, tenant};
 use super::{Backend, Capability, Outcome, Roles};
 
 fn id(name: &str) -> ScheduleId {
@@ -58,14 +57,10 @@ async fn get(store: &dyn ScheduleStore, name: &str) -> Schedule {
     store.get(&tenant(), &id(name)).await.unwrap().unwrap_or_else(|| panic!("schedule {name} is gone"))
 }
 
+/// What is due, held by nobody.
 async fn due(store: &dyn ScheduleStore, max: usize) -> Vec<String> {
     let name = |schedule: Schedule| format!("{}/{}", schedule.tenant, schedule.id);
-    store.due(max).await.unwrap().into_iter().map(name).collect()
-}
-
-/// The store's clock.
-async fn now(roles: &Roles) -> Result<Timestamp, Capability> {
-    Ok(roles.need_switches()?.turn(Switch::PauseClaims, false, "", "").await.unwrap().at)
+    store.due(max, Duration::ZERO).await.unwrap().into_iter().map(name).collect()
 }
 
 /// `get` gives what was put, texts and all; `None` for a name that is not there.
@@ -170,18 +165,66 @@ pub async fn due_gives_what_has_come(backend: &dyn Backend) -> Outcome {
     for max in [0, 1, 2, 3, usize::MAX] {
         assert_eq!(due(&*store, max).await, expected[..max.min(3)], "{max}");
     }
-    assert_eq!(store.due(1).await.unwrap(), [schedule("c", past(10))]);
+    assert_eq!(store.due(1, Duration::ZERO).await.unwrap(), [schedule("c", past(10))]);
     Ok(())
 }
 
-/// A schedule comes due when the store's clock reaches its time.
+/// A schedule comes due when the store's clock, which `now` gives, reaches its time.
 pub async fn a_schedule_comes_due_by_the_clock(backend: &dyn Backend) -> Outcome {
     let (roles, store) = fresh(backend).await?;
-    let at = now(&roles).await?.saturating_add(Duration::from_secs(60));
-    store.put(&schedule("s", Some(at))).await.unwrap();
+    let minute = Duration::from_secs(60);
+    let begun = store.now().await.unwrap();
+    store.put(&schedule("s", Some(begun.saturating_add(minute)))).await.unwrap();
     assert_eq!(due(&*store, 10).await, [""; 0]);
-    roles.pass(Duration::from_secs(61)).await?;
+    roles.pass(minute).await?;
+    assert!(store.now().await.unwrap() >= begun.saturating_add(minute));
     assert_eq!(due(&*store, 10).await, ["default/s"]);
+    Ok(())
+}
+
+/// What `due` gave is given to nobody else until the time that was asked for has passed, or it was put or advanced.
+pub async fn what_is_due_is_given_once(backend: &dyn Backend) -> Outcome {
+    let (roles, store) = fresh(backend).await?;
+    for name in ["a", "b", "c", "d"] {
+        store.put(&schedule(name, past(1))).await.unwrap();
+    }
+    assert_eq!(store.due(3, LEASE).await.unwrap().len(), 3);
+    assert_eq!(due(&*store, 10).await, ["default/d"]);
+    assert!(store.advance(&schedule("a", past(1)), &firing(1), past(3)).await.unwrap());
+    store.put(&schedule("b", past(2))).await.unwrap();
+    assert_eq!(due(&*store, 10).await, ["default/d", "default/b", "default/a"]);
+    roles.pass(LEASE * 2).await?;
+    assert_eq!(due(&*store, 10).await, ["default/c", "default/d", "default/b", "default/a"]);
+    Ok(())
+}
+
+/// Of hosts that ask at once, each gets what no other one gets, and together they get all.
+pub async fn racing_hosts_share_what_is_due(backend: &dyn Backend) -> Outcome {
+    let (_roles, store) = fresh(backend).await?;
+    let names: Vec<String> = (0..24).map(|n| format!("s{n}")).collect();
+    for name in &names {
+        store.put(&schedule(name, past(1))).await.unwrap();
+    }
+    let given = race(backend, 8, |_| {
+        let store = store.clone();
+        Box::pin(async move {
+            let mut mine = Vec::new();
+            loop {
+                let due = store.due(2, LONG).await.unwrap();
+                if due.is_empty() {
+                    return mine;
+                }
+                mine.extend(due.into_iter().map(|schedule| schedule.id.to_string()));
+            }
+        })
+    });
+    let mut given: Vec<String> = given.into_iter().flatten().collect();
+    // Somebody may have been left out by those who asked at the same moment.
+    given.extend(store.due(100, LONG).await.unwrap().into_iter().map(|schedule| schedule.id.to_string()));
+    given.sort();
+    let mut names = names;
+    names.sort();
+    assert_eq!(given, names);
     Ok(())
 }
 
@@ -206,21 +249,22 @@ pub async fn a_stale_advance_changes_nothing(backend: &dyn Backend) -> Outcome {
     let (_roles, store) = fresh(backend).await?;
     let kept = schedule("s", past(5));
     store.put(&kept).await.unwrap();
-    for (stale, due) in [
-        (kept.clone(), 4),
-        (kept.clone(), 6),
-        (Schedule { cron: "0 9 * * *".into(), ..kept.clone() }, 5),
-        (Schedule { time_zone: "UTC".into(), ..kept.clone() }, 5),
-        (schedule("unknown", past(5)), 5),
+    for stale in [
+        schedule("s", past(4)),
+        schedule("s", past(6)),
+        schedule("s", None),
+        Schedule { cron: "0 9 * * *".into(), ..kept.clone() },
+        Schedule { time_zone: "UTC".into(), ..kept.clone() },
+        schedule("unknown", past(5)),
     ] {
-        assert!(!store.advance(&stale, &firing(due), FUTURE).await.unwrap(), "{stale:?} {due}");
+        assert!(!store.advance(&stale, &firing(5), FUTURE).await.unwrap(), "{stale:?}");
         assert_eq!(get(&*store, "s").await, kept);
     }
-    // What has nothing to do with its times may have changed.
+    // What has nothing to do with its times may have changed, and the time that is made up for may be a later one.
     let edited = Schedule { workflow: "other".into(), input: payload(json!(1)), ..kept.clone() };
     store.put(&edited).await.unwrap();
-    assert!(store.advance(&kept, &firing(5), FUTURE).await.unwrap());
-    assert_eq!(get(&*store, "s").await, Schedule { next_at: FUTURE, last: Some(firing(5)), ..edited });
+    assert!(store.advance(&kept, &firing(7), FUTURE).await.unwrap());
+    assert_eq!(get(&*store, "s").await, Schedule { next_at: FUTURE, last: Some(firing(7)), ..edited });
     Ok(())
 }
 

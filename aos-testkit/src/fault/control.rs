@@ -95,9 +95,14 @@ impl<T: ScheduleStore + ?Sized> ScheduleStore for Faulty<T> {
         Box::pin(self.faults.around("schedules.remove", call, unavailable("forget a schedule")))
     }
 
-    fn due(&self, max: usize) -> BoxFuture<'_, Result<Vec<Schedule>, StoreError>> {
-        let call = move || self.inner.due(max);
-        Box::pin(self.faults.around("schedules.due", call, unavailable("look for due schedules")))
+    fn now(&self) -> BoxFuture<'_, Result<Timestamp, StoreError>> {
+        let call = move || self.inner.now();
+        Box::pin(self.faults.around("schedules.now", call, unavailable("read the store's clock")))
+    }
+
+    fn due(&self, max: usize, hold: Duration) -> BoxFuture<'_, Result<Vec<Schedule>, StoreError>> {
+        let call = move || self.inner.due(max, hold);
+        Box::pin(self.faults.around("schedules.due", call, unavailable("take due schedules in hand")))
     }
 
     fn advance<'a>(

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aos_core::BoxFuture;
 use aos_core::blob::BlobStore;
 use aos_core::cache::Cache;
 use aos_core::canonical::Hash;
@@ -18,6 +17,7 @@ use aos_core::runs::{
     Claim, Created, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage, RunRecord,
     RunStore, StoreError,
 };
+use aos_core::{BoxFuture, Failure};
 
 use super::{Faulty, InjectedError};
 
@@ -36,6 +36,19 @@ impl<T: RunStore + ?Sized> RunStore for Faulty<T> {
 
     fn list(&self, filter: RunFilter) -> BoxFuture<'_, Result<RunPage, StoreError>> {
         Box::pin(self.faults.around("runs.list", move || self.inner.list(filter), unavailable("list runs")))
+    }
+
+    fn by_key<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>> {
+        Box::pin(self.faults.around("runs.by_key", move || self.inner.by_key(tenant, key), unavailable("read a run")))
+    }
+
+    fn count(&self, filter: RunFilter, at_most: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let call = move || self.inner.count(filter, at_most);
+        Box::pin(self.faults.around("runs.count", call, unavailable("count runs")))
     }
 
     fn claim<'a>(
@@ -99,6 +112,16 @@ impl<T: RunStore + ?Sized> RunStore for Faulty<T> {
     fn revive<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
         let call = move || self.inner.revive(tenant, run);
         Box::pin(self.faults.around("runs.revive", call, unavailable("revive a run")))
+    }
+
+    fn discard<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        run: &'a RunId,
+        failure: Failure,
+    ) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
+        let call = move || self.inner.discard(tenant, run, failure);
+        Box::pin(self.faults.around("runs.discard", call, unavailable("discard a run")))
     }
 
     fn purge<'a>(&'a self, filter: &'a PurgeFilter, max: usize) -> BoxFuture<'a, Result<u64, StoreError>> {

@@ -82,11 +82,13 @@ pub async fn serve(backend: Backend) -> Result<Served> {
     let server = Server::new(Ingredients {
         stores: backend.stores(),
         registry_store: backend.registry(),
+        control: backend.control(),
         skills: vec![skill()?],
         flows: (Flows::new(), Vec::new()),
         adapters: Adapters::new(Arc::new(Switches::default())),
         clock: Arc::new(SystemClock),
         worker: WorkerSettings::new(WorkerId::new("w1")?, 128),
+        max_queued: 0,
         metrics: Metrics::new()?,
         log_skill_params: false,
     })
@@ -95,7 +97,7 @@ pub async fn serve(backend: Backend) -> Result<Served> {
     let url = format!("http://{}", listener.local_addr()?);
     let (stop, stopped) = oneshot::channel();
     let serving =
-        tokio::spawn(server.start().serve(Role::Serve, listener, Duration::ZERO, async move { drop(stopped.await) }));
+        tokio::spawn(server.start(Role::Serve).serve(listener, Duration::ZERO, async move { drop(stopped.await) }));
     let answer = reqwest::Client::new()
         .post(format!("{url}/v1/workflows"))
         .header("content-type", "application/json")

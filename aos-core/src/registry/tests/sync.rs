@@ -96,6 +96,26 @@ fn what_a_process_registered_before_it_had_a_store_is_saved_once() {
     });
 }
 
+#[test]
+fn code_is_there_again_when_a_lost_record_comes_back() {
+    block_on(async {
+        let (store, lost, restored) = (MemoryRegistry::new(), MemoryRegistry::new(), MemoryRegistry::new());
+        let own = process(&store).await;
+        register(&own, &store, "a@1.0.0").await.unwrap();
+        for (store, versions) in [(&lost, &["b@1.0.0", "c@1.0.0"][..]), (&restored, &["b@1.0.0", "c@1.0.0", "a@1.0.0"])]
+        {
+            let operator = process(store).await;
+            for version in versions {
+                operator.commit(store, |r| r.register_remote(contract(version), NOW)).await.unwrap();
+            }
+        }
+        let version = "a@1.0.0".parse().unwrap();
+        assert!(own.refresh(&lost).await.unwrap() && own.get(&subject("a@1.0.0")).is_none());
+        assert!(!own.has_code(&version));
+        assert!(own.refresh(&restored).await.unwrap() && own.has_code(&version));
+    });
+}
+
 fn register_now(registry: &Registry, version: &str) {
     registry.register(skill(contract(version)), NOW).unwrap();
 }

@@ -41,8 +41,9 @@ const CREATE: &str = "
                  idempotency_key, request_id, worker, lease, priority, start_at)
     ), now AS MATERIALIZED (SELECT aos_now() AS at), placed AS (
         SELECT wanted.*, limits.workflow IS NOT NULL AS is_limited,
-               -- What has a limit or is not due is for claims.
-               CASE WHEN limits.workflow IS NULL AND coalesce(start_at <= now.at, true) THEN worker END AS holder
+               -- What has a limit or is not due is for claims; but the past of a fork has to be written.
+               CASE WHEN limits.workflow IS NULL AND coalesce(start_at <= now.at, true) OR fork_run IS NOT NULL
+                    THEN worker END AS holder
         FROM wanted CROSS JOIN now LEFT JOIN workflow_limit AS limits USING (tenant, workflow)
     )
     INSERT INTO run (tenant, run, workflow, version, plan, input, seed, budget, parent, fork_run, fork_effect,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use aos_core::BoxFuture;
-use aos_core::error::Failure;
 use aos_core::event::RunFinished;
 use aos_core::id::{RunId, TenantId};
 use aos_core::journal::{Append, JournalStore, Line, Transition};
@@ -12,7 +11,7 @@ use sqlx::Row;
 
 use super::batch::Batch;
 use super::error::Fault;
-use super::row::{NEVER, millis, picodollars};
+use super::row::{NEVER, failure_json, millis, picodollars};
 use super::runs::no_run;
 use super::session::{Connection, Pool};
 use super::{Postgres, Stop};
@@ -237,10 +236,6 @@ fn join(append: &Append) -> Result<Vec<u8>, StoreError> {
 
 impl End {
     fn of(transition: &Transition) -> Result<Self, StoreError> {
-        let encode = |failure: &Failure| {
-            let json = serde_json::to_string(failure);
-            json.map_err(|error| StoreError::Conflict(format!("the failure can't be written as JSON: {error}")))
-        };
         Ok(match transition {
             Transition::Continue => Self::default(),
             Transition::Park { wake_at, inbox_seen } => Self {
@@ -252,7 +247,7 @@ impl End {
             Transition::Finish(RunFinished { status, output, failure, cost, content_hash }) => Self {
                 state: Some((*status).into()),
                 output: output.as_ref().map(|output| output.as_str().to_owned()),
-                failure: failure.as_ref().map(encode).transpose()?,
+                failure: failure.as_ref().map(failure_json).transpose()?,
                 cost: Some(picodollars(*cost)),
                 content_hash: Some(content_hash.as_bytes().to_vec()),
                 ..Self::default()
@@ -261,7 +256,7 @@ impl End {
             Transition::Bury(failure) => Self {
                 state: Some(RunState::Dead),
                 ready_at: Some(NEVER),
-                failure: Some(encode(failure)?),
+                failure: Some(failure_json(failure)?),
                 ..Self::default()
             },
         })

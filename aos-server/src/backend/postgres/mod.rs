@@ -15,6 +15,7 @@ mod create;
 mod error;
 mod held;
 mod journal;
+mod list;
 mod migrate;
 mod purge;
 mod queue;

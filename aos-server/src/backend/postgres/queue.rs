@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use aos_core::Failure;
 use aos_core::id::{RunId, TenantId, WorkerId, WorkflowId};
 use aos_core::queue::ConcurrencyLimit;
 use aos_core::runs::{Claim, Lease, RunRecord, RunState, StoreError};
@@ -11,7 +12,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::Stop;
-use super::row::{NEVER, columns, millis_of, record};
+use super::row::{NEVER, columns, failure_json, millis_of, record};
 use super::runs::no_run;
 use super::session::{Pool, Transaction};
 
@@ -184,10 +185,21 @@ pub(super) async fn revive(pool: &Pool, tenant: &TenantId, run: &RunId) -> Resul
     let query = sqlx::query(sql).bind(tenant.as_str()).bind(run.as_str());
     match query.fetch_optional(pool).await? {
         Some(row) => record(&row),
-        None => {
-            let state = state(pool, tenant, run).await?;
-            Err(state.map_or_else(|| no_run(run), |state| StoreError::not_dead(run, state)).into())
-        }
+        None => Err(not_dead(pool, tenant, run, "revived").await?.into()),
+    }
+}
+
+pub(super) async fn discard(pool: &Pool, tenant: &TenantId, run: &RunId, failure: &Failure) -> Result<RunRecord, Stop> {
+    let sql = concat!(
+        "UPDATE run SET state = 'cancelled', ready_at = NULL, finished_at = aos_now(), failure = $3
+         WHERE tenant = $1 AND run = $2 AND state = 'dead'
+         RETURNING ",
+        columns!()
+    );
+    let query = sqlx::query(sql).bind(tenant.as_str()).bind(run.as_str()).bind(failure_json(failure)?);
+    match query.fetch_optional(pool).await? {
+        Some(row) => record(&row),
+        None => Err(not_dead(pool, tenant, run, "discarded").await?.into()),
     }
 }
 
@@ -209,6 +221,11 @@ async fn change(
 pub(super) async fn ended(pool: &Pool, tenant: &TenantId, run: &RunId, cannot: &str) -> sqlx::Result<StoreError> {
     let state = state(pool, tenant, run).await?;
     Ok(state.map_or_else(|| no_run(run), |state| StoreError::ended(run, state, cannot)))
+}
+
+async fn not_dead(pool: &Pool, tenant: &TenantId, run: &RunId, what: &str) -> sqlx::Result<StoreError> {
+    let state = state(pool, tenant, run).await?;
+    Ok(state.map_or_else(|| no_run(run), |state| StoreError::not_dead(run, state, what)))
 }
 
 async fn state(pool: &Pool, tenant: &TenantId, run: &RunId) -> sqlx::Result<Option<RunState>> {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use aos_core::Failure;
 use aos_core::canonical::Hash;
 use aos_core::event::Fork;
 use aos_core::id::RunId;
@@ -75,6 +76,12 @@ pub(super) fn record(row: &PgRow) -> Result<RunRecord, Stop> {
         pausing: cells.get("pausing")?,
         inbox_last: cells.get::<i64>("inbox_last")? as u64,
     })
+}
+
+/// A failure as the database keeps it: JSON.
+pub(super) fn failure_json(failure: &Failure) -> Result<String, StoreError> {
+    let json = serde_json::to_string(failure);
+    json.map_err(|error| StoreError::Conflict(format!("the failure can't be written as JSON: {error}")))
 }
 
 /// Money as the database keeps it: the same 64 bits.

@@ -4,20 +4,20 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aos_core::BoxFuture;
 use aos_core::id::{RunId, TenantId, WorkerId, WorkflowId};
 use aos_core::payload::Payload;
 use aos_core::queue::ConcurrencyLimit;
 use aos_core::runs::{
     Claim, Created, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage, RunRecord,
-    RunState, RunStore, StoreError,
+    RunStore, StoreError,
 };
-use sqlx::{AssertSqlSafe, Row};
+use aos_core::{BoxFuture, Failure};
+use sqlx::Row;
 
 use super::create::Creation;
-use super::row::{NEVER, columns, millis, millis_of, record, timestamp};
+use super::row::{NEVER, columns, millis_of, record};
 use super::session::Pool;
-use super::{Postgres, Stop, purge, queue};
+use super::{Postgres, Stop, list, purge, queue};
 use crate::backend::watch::Topic;
 
 /// How long to leave the database alone when asking it failed while waiting for a change.
@@ -37,8 +37,25 @@ impl RunStore for Postgres {
         }))
     }
 
+    fn by_key<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>> {
+        let (tenant, key) = (tenant.clone(), key.as_bytes().to_vec());
+        Box::pin(self.run("read a run", async move |pool| {
+            let sql = concat!("SELECT ", columns!(), " FROM run WHERE tenant = $1 AND idempotency_key = $2");
+            let row = sqlx::query(sql).bind(tenant.as_str()).bind(key).fetch_optional(&pool).await?;
+            row.as_ref().map(record).transpose()
+        }))
+    }
+
     fn list(&self, filter: RunFilter) -> BoxFuture<'_, Result<RunPage, StoreError>> {
-        Box::pin(self.run("list runs", async move |pool| list(&pool, &filter).await))
+        Box::pin(self.run("list runs", async move |pool| list::list(&pool, &filter).await))
+    }
+
+    fn count(&self, filter: RunFilter, at_most: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.run("count runs", async move |pool| list::count(&pool, &filter, at_most).await))
     }
 
     fn claim<'a>(
@@ -134,6 +151,16 @@ impl RunStore for Postgres {
         Box::pin(self.run("revive a run", async move |pool| queue::revive(&pool, &tenant, &run).await))
     }
 
+    fn discard<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        run: &'a RunId,
+        failure: Failure,
+    ) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
+        let (tenant, run) = (tenant.clone(), run.clone());
+        Box::pin(self.run("discard a run", async move |pool| queue::discard(&pool, &tenant, &run, &failure).await))
+    }
+
     fn purge<'a>(&'a self, filter: &'a PurgeFilter, max: usize) -> BoxFuture<'a, Result<u64, StoreError>> {
         let filter = filter.clone();
         Box::pin(self.run("delete runs", async move |pool| purge::purge(&pool, &filter, max).await))
@@ -176,7 +203,7 @@ impl RunStore for Postgres {
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<QueueStats, StoreError>> {
-        Box::pin(self.run("count runs", async move |pool| stats(&pool).await))
+        Box::pin(self.run("count runs", async move |pool| list::stats(&pool).await))
     }
 }
 
@@ -251,83 +278,4 @@ async fn has_changed(pool: &Pool, tenant: &TenantId, run: &RunId, after: u64) ->
     let query = sqlx::query_scalar(sql).bind(tenant.as_str()).bind(run.as_str()).bind(after);
     let changed: Option<bool> = query.fetch_optional(pool).await?;
     Ok(changed.unwrap_or(true))
-}
-
-async fn list(pool: &Pool, filter: &RunFilter) -> Result<RunPage, Stop> {
-    let before: i64 = match &filter.cursor {
-        None => i64::MAX,
-        Some(cursor) => cursor
-            .parse()
-            .map_err(|_| StoreError::NotFound { what: "list cursor", id: cursor.chars().take(80).collect() })?,
-    };
-    let size = filter.page_size();
-    // One text for each set of filters, so that each has a plan of its own; no caller's value is ever in the text.
-    let mut found = String::from("SELECT id FROM run WHERE tenant = $1 AND id < $2");
-    if filter.workflow.is_some() {
-        found.push_str(" AND workflow = $4");
-    }
-    if filter.parent.is_some() {
-        found.push_str(" AND parent = $5");
-    }
-    if filter.created_before.is_some() {
-        // Ids rise with the time, nearly: the newer rows are not read. The sum keeps the index by age from being read for
-        // what the index by state gives in order.
-        found.push_str(
-            " AND created_at + 0 < $6 AND id < 10000 + coalesce((SELECT id FROM run WHERE tenant = $1 AND created_at < $6
-                  ORDER BY created_at DESC, id DESC LIMIT 1), 0)",
-        );
-    }
-    if !filter.states.is_empty() || filter.workflow.is_some() {
-        // Of each state on its own, so that an index gives them in order; little is wanted of all of them.
-        let states = if filter.states.is_empty() { &RunState::ALL[..] } else { &filter.states };
-        let of_state =
-            |state: &RunState| format!("({found} AND state = '{}' ORDER BY id DESC LIMIT $3)", state.as_str());
-        found = states.iter().map(of_state).collect::<Vec<_>>().join(" UNION ");
-    }
-    // A parameter that is not used needs a type too.
-    let sql = format!(
-        concat!(
-            "SELECT ",
-            columns!(),
-            ", run.id FROM run JOIN (SELECT id FROM ({}) AS each ORDER BY id DESC LIMIT $3) AS found USING (id)
-             WHERE ($4::text, $5::text, $6::bigint) IS NOT NULL OR true ORDER BY run.id DESC"
-        ),
-        found
-    );
-    let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(filter.tenant.as_str())
-        .bind(before)
-        .bind(size as i64 + 1)
-        .bind(filter.workflow.as_ref().map(|workflow| workflow.as_str()))
-        .bind(filter.parent.as_ref().map(RunId::as_str))
-        .bind(filter.created_before.map(millis))
-        .fetch_all(pool)
-        .await?;
-    let mut page = RunPage::default();
-    let mut last = 0_i64;
-    for row in &rows {
-        if page.runs.len() == size {
-            page.next = Some(last.to_string());
-            break;
-        }
-        last = row.try_get("id")?;
-        page.runs.push(record(row)?);
-    }
-    Ok(page)
-}
-
-async fn stats(pool: &Pool) -> Result<QueueStats, Stop> {
-    let sql = "SELECT state, count(*), min(ready_at), aos_now() FROM run WHERE ready_at IS NOT NULL GROUP BY state";
-    let mut counts: Vec<(String, i64)> = Vec::new();
-    let mut oldest = None;
-    for row in sqlx::query(sql).fetch_all(pool).await? {
-        counts.push((row.try_get(0)?, row.try_get(1)?));
-        let (ready_at, now): (i64, i64) = (row.try_get(2)?, row.try_get(3)?);
-        if ready_at <= now && ready_at != NEVER {
-            oldest = Some(oldest.map_or(ready_at, |oldest: i64| oldest.min(ready_at)));
-        }
-    }
-    let shown = RunState::ALL.into_iter().filter(|state| !state.is_terminal() || *state == RunState::Dead);
-    let count = |state: RunState| counts.iter().find(|(name, _)| name == state.as_str()).map_or(0, |(_, n)| *n as u64);
-    Ok(QueueStats { by_state: shown.map(|state| (state, count(state))).collect(), oldest: oldest.map(timestamp) })
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use aos_core::BoxFuture;
 use aos_core::id::{RunId, ScheduleId, TenantId};
@@ -13,7 +14,7 @@ use aos_core::time::Timestamp;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::row::{millis, readable, timestamp};
+use super::row::{millis, millis_of, readable, timestamp};
 use super::{Postgres, Stop};
 
 /// The columns that [`schedule`] reads.
@@ -35,7 +36,8 @@ impl ScheduleStore for Postgres {
                 ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
                  ON CONFLICT (tenant, id) DO UPDATE SET workflow = excluded.workflow, input = excluded.input,
                      priority = excluded.priority, cron = excluded.cron, time_zone = excluded.time_zone,
-                     overlap = excluded.overlap, paused = excluded.paused, next_at = excluded.next_at"
+                     overlap = excluded.overlap, paused = excluded.paused, next_at = excluded.next_at,
+                     held_until = 0"
             );
             let last = schedule.last.as_ref();
             sqlx::query(sql)
@@ -89,15 +91,29 @@ impl ScheduleStore for Postgres {
         }))
     }
 
-    fn due(&self, max: usize) -> BoxFuture<'_, Result<Vec<Schedule>, StoreError>> {
-        Box::pin(self.run("look for due schedules", async move |pool| {
+    fn now(&self) -> BoxFuture<'_, Result<Timestamp, StoreError>> {
+        Box::pin(self.run("read the database's clock", async move |pool| {
+            Ok(timestamp(sqlx::query_scalar("SELECT aos_now()").fetch_one(&pool).await?))
+        }))
+    }
+
+    fn due(&self, max: usize, hold: Duration) -> BoxFuture<'_, Result<Vec<Schedule>, StoreError>> {
+        Box::pin(self.run("take due schedules in hand", async move |pool| {
             let sql = concat!(
-                "SELECT ",
+                "WITH due AS MATERIALIZED (
+                     SELECT tenant, id FROM schedule
+                     WHERE NOT paused AND next_at <= aos_now() AND held_until <= aos_now()
+                     ORDER BY next_at, tenant, id LIMIT $1 FOR UPDATE SKIP LOCKED
+                 ), held AS (
+                     UPDATE schedule SET held_until = aos_now() + $2
+                     WHERE (tenant, id) IN (SELECT tenant, id FROM due) RETURNING *
+                 )
+                 SELECT ",
                 columns!(),
-                " FROM schedule WHERE NOT paused AND next_at <= aos_now() ORDER BY next_at, tenant, id LIMIT $1"
+                " FROM held ORDER BY next_at, tenant, id"
             );
-            let rows = sqlx::query(sql).bind(i64::try_from(max).unwrap_or(i64::MAX)).fetch_all(&pool).await?;
-            rows.iter().map(schedule).collect()
+            let query = sqlx::query(sql).bind(i64::try_from(max).unwrap_or(i64::MAX)).bind(millis_of(hold));
+            query.fetch_all(&pool).await?.iter().map(schedule).collect()
         }))
     }
 
@@ -109,15 +125,18 @@ impl ScheduleStore for Postgres {
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         let (schedule, firing) = (schedule.clone(), firing.clone());
         Box::pin(self.run("advance a schedule", async move |pool| {
-            let sql = "UPDATE schedule SET next_at = $6, last_due = $5, last_run = $7, last_failure = $8
-                       WHERE tenant = $1 AND id = $2 AND cron = $3 AND time_zone = $4 AND next_at = $5";
+            let sql =
+                "UPDATE schedule SET next_at = $6, last_due = $7, last_run = $8, last_failure = $9, held_until = 0
+                       WHERE tenant = $1 AND id = $2 AND cron = $3 AND time_zone = $4
+                           AND next_at IS NOT DISTINCT FROM $5";
             let changed = sqlx::query(sql)
                 .bind(schedule.tenant.as_str())
                 .bind(schedule.id.as_str())
                 .bind(readable(&schedule.cron))
                 .bind(readable(&schedule.time_zone))
-                .bind(millis(firing.due))
+                .bind(schedule.next_at.map(millis))
                 .bind(next_at.map(millis))
+                .bind(millis(firing.due))
                 .bind(firing.run.as_ref().map(RunId::as_str))
                 .bind(failure(&firing)?)
                 .execute(&pool)

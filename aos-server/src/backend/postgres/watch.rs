@@ -21,7 +21,7 @@ const PAGE: usize = 1_000;
 pub(super) fn look_for_changes(stores: &Arc<Postgres>) {
     let (stores, pool) = (Arc::downgrade(stores), stores.pool.clone());
     tokio::spawn(async move {
-        let mut seen = HashMap::new();
+        let (mut seen, mut tables) = (HashMap::new(), None);
         loop {
             tokio::time::sleep(EVERY).await;
             let Some(waiters) = stores.upgrade().map(|stores| Arc::clone(&stores.waiters)) else { return };
@@ -29,7 +29,7 @@ pub(super) fn look_for_changes(stores: &Arc<Postgres>) {
                 return;
             }
             // Whoever waits sees an error by itself and tries again.
-            if let Err(error) = look(&pool, &waiters, &mut seen).await {
+            if let Err(error) = look(&pool, &waiters, &mut seen, &mut tables).await {
                 tracing::debug!(%error, "looking for changes by other processes failed");
             }
         }
@@ -39,7 +39,15 @@ pub(super) fn look_for_changes(stores: &Arc<Postgres>) {
 /// What a topic looked like: a run's inbox and whether it has ended or is to pause, or a registry's revision.
 type Seen = HashMap<Topic, (i64, bool)>;
 
-async fn look(pool: &Pool, waiters: &Waiters, seen: &mut Seen) -> sqlx::Result<()> {
+/// Tells whether the registry's tables, or their triggers, are others than before. `pg_dump --clean` drops a table and
+/// makes and fills it anew before it makes the trigger; `TRUNCATE` fires none, and a trigger can be off.
+const TABLES: &str = "
+    SELECT coalesce(string_agg(concat_ws(' ', tables.oid, relfilenode, triggers.oid, triggers.xmin, tgenabled), ', '
+                               ORDER BY relname), '')
+    FROM pg_class AS tables LEFT JOIN pg_trigger AS triggers ON tgrelid = tables.oid AND tgname = relname || '_changed'
+    WHERE tables.oid IN (to_regclass('skills'), to_regclass('workflows'))";
+
+async fn look(pool: &Pool, waiters: &Waiters, seen: &mut Seen, tables: &mut Option<String>) -> sqlx::Result<()> {
     let topics = waiters.waited_for();
     let mut found = Seen::with_capacity(topics.len());
     let runs: Vec<_> = topics.iter().filter_map(Topic::run).collect();
@@ -62,6 +70,12 @@ async fn look(pool: &Pool, waiters: &Waiters, seen: &mut Seen) -> sqlx::Result<(
         }
     }
     if topics.iter().any(|topic| matches!(topic, Topic::Registry(_))) {
+        let now: String = sqlx::query_scalar(TABLES).fetch_one(pool).await?;
+        if tables.as_ref().is_some_and(|before| *before != now) {
+            // Every process that looks does it, and that is harmless: a revision says no more than "look again".
+            sqlx::query("UPDATE registry_revision SET revision = revision + 1").execute(pool).await?;
+        }
+        *tables = Some(now);
         for row in sqlx::query("SELECT tenant, revision FROM registry_revision").fetch_all(pool).await? {
             if let Ok(tenant) = TenantId::new(row.try_get::<&str, _>(0)?) {
                 found.insert(Topic::Registry(tenant), (row.try_get(1)?, false));

@@ -1,7 +1,6 @@
 //! Journals in SQLite: one row per append.
 
 use aos_core::BoxFuture;
-use aos_core::error::Failure;
 use aos_core::event::RunFinished;
 use aos_core::id::{RunId, TenantId};
 use aos_core::journal::{Append, JournalStore, Line, Transition};
@@ -12,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::Sqlite;
 use super::blob;
 use super::error::Stop;
-use super::row::{NEVER, millis, picodollars};
+use super::row::{NEVER, failure_json, millis, picodollars};
 use super::runs::no_run;
 use super::writer::Tx;
 use crate::backend::watch::Topic;
@@ -139,23 +138,19 @@ struct End {
 
 impl End {
     fn of(transition: &Transition) -> Result<Option<Self>, StoreError> {
-        let encode = |failure: &Failure| {
-            let json = serde_json::to_vec(failure);
-            json.map_err(|error| StoreError::Conflict(format!("the failure can't be written as JSON: {error}")))
-        };
         Ok(match transition {
             Transition::Continue | Transition::Park { .. } => None,
             Transition::Finish(RunFinished { status, output, failure, cost, content_hash }) => Some(Self {
                 state: (*status).into(),
                 output: output.as_ref().map(|output| output.as_str().into()),
-                failure: failure.as_ref().map(encode).transpose()?,
+                failure: failure.as_ref().map(failure_json).transpose()?,
                 cost: Some(picodollars(*cost)),
                 content_hash: Some(*content_hash.as_bytes()),
             }),
             Transition::Bury(failure) => Some(Self {
                 state: RunState::Dead,
                 output: None,
-                failure: Some(encode(failure)?),
+                failure: Some(failure_json(failure)?),
                 cost: None,
                 content_hash: None,
             }),

@@ -13,6 +13,7 @@ mod blob;
 mod connection;
 mod error;
 mod journal;
+mod list;
 mod presence;
 mod purge;
 mod queue;

@@ -3,13 +3,14 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
+use aos_core::Failure;
 use aos_core::id::{RunId, TenantId, WorkerId, WorkflowId};
 use aos_core::queue::{ConcurrencyLimit, Priority};
 use aos_core::runs::{Claim, Lease, RunRecord, RunState, StoreError};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::error::Stop;
-use super::row::{NEVER, columns, millis, record};
+use super::row::{NEVER, columns, failure_json, millis, record};
 use super::runs::no_run;
 use super::writer::Tx;
 use crate::backend::watch::Topic;
@@ -141,7 +142,22 @@ pub(super) fn revive(tx: &Tx<'_>, tenant: &TenantId, run: &RunId) -> Result<RunR
     let mut rows = statement.query((tenant.as_str(), run.as_str(), millis(tx.now)))?;
     match rows.next()? {
         Some(row) => record(tx.conn, row),
-        None => Err(state(tx.conn, tenant, run)?.map_or_else(|| no_run(run), |s| StoreError::not_dead(run, s)).into()),
+        None => Err(not_dead(tx.conn, tenant, run, "revived")?.into()),
+    }
+}
+
+pub(super) fn discard(tx: &Tx<'_>, tenant: &TenantId, run: &RunId, failure: &Failure) -> Result<RunRecord, Stop> {
+    let sql = concat!(
+        "UPDATE run SET state = 'cancelled', ready_at = NULL, finished_at = ?3, failure = ?4
+         WHERE tenant = ?1 AND run = ?2 AND state = 'dead'
+         RETURNING ",
+        columns!()
+    );
+    let mut statement = tx.sql(sql)?;
+    let mut rows = statement.query((tenant.as_str(), run.as_str(), millis(tx.now), failure_json(failure)?))?;
+    match rows.next()? {
+        Some(row) => record(tx.conn, row),
+        None => Err(not_dead(tx.conn, tenant, run, "discarded")?.into()),
     }
 }
 
@@ -165,6 +181,11 @@ fn change(
 fn ended(conn: &Connection, tenant: &TenantId, run: &RunId, cannot: &str) -> rusqlite::Result<StoreError> {
     let state = state(conn, tenant, run)?;
     Ok(state.map_or_else(|| no_run(run), |state| StoreError::ended(run, state, cannot)))
+}
+
+fn not_dead(conn: &Connection, tenant: &TenantId, run: &RunId, what: &str) -> rusqlite::Result<StoreError> {
+    let state = state(conn, tenant, run)?;
+    Ok(state.map_or_else(|| no_run(run), |state| StoreError::not_dead(run, state, what)))
 }
 
 fn state(conn: &Connection, tenant: &TenantId, run: &RunId) -> rusqlite::Result<Option<RunState>> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aos_core::Failure;
 use aos_core::canonical::Hash;
 use aos_core::event::Fork;
 use aos_core::id::{RunId, TenantId};
@@ -83,6 +84,12 @@ pub(super) fn record(conn: &Connection, row: &Row<'_>) -> Result<RunRecord, Stop
         pausing: cells.get()?,
         inbox_last: cells.get::<i64>()? as u64,
     })
+}
+
+/// A failure as the database keeps it: JSON.
+pub(super) fn failure_json(failure: &Failure) -> Result<Vec<u8>, StoreError> {
+    let json = serde_json::to_vec(failure);
+    json.map_err(|error| StoreError::Conflict(format!("the failure can't be written as JSON: {error}")))
 }
 
 /// Money as the database keeps it: the same 64 bits.

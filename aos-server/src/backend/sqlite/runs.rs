@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aos_core::BoxFuture;
 use aos_core::id::{RunId, TenantId, WorkerId, WorkflowId};
 use aos_core::money::Money;
 use aos_core::queue::ConcurrencyLimit;
@@ -14,14 +13,14 @@ use aos_core::runs::{
     Claim, Created, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage, RunRecord,
     RunState, RunStore, StoreError,
 };
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use aos_core::{BoxFuture, Failure};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::Stop;
 use super::journal::find;
-use super::row::{INLINE_INPUT_BYTES, NEVER, columns, millis, payload, picodollars, record, timestamp};
+use super::row::{INLINE_INPUT_BYTES, NEVER, columns, millis, payload, picodollars, record};
 use super::writer::Tx;
-use super::{Sqlite, blob, purge, queue};
+use super::{Sqlite, blob, list, purge, queue};
 use crate::backend::watch::Topic;
 
 /// How long to leave the database alone when asking it failed while waiting for a change.
@@ -37,8 +36,21 @@ impl RunStore for Sqlite {
         Box::pin(self.readers.read("read a run", move |conn| get(conn, &tenant, &run)))
     }
 
+    fn by_key<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>> {
+        let (tenant, key) = (tenant.clone(), key.to_owned());
+        Box::pin(self.readers.read("read a run", move |conn| by_key(conn, &tenant, &key)))
+    }
+
     fn list(&self, filter: RunFilter) -> BoxFuture<'_, Result<RunPage, StoreError>> {
-        Box::pin(self.readers.read("list runs", move |conn| list(conn, &filter)))
+        Box::pin(self.readers.read("list runs", move |conn| list::list(conn, &filter)))
+    }
+
+    fn count(&self, filter: RunFilter, at_most: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.readers.read("count runs", move |conn| list::count(conn, &filter, at_most)))
     }
 
     fn claim<'a>(
@@ -117,6 +129,16 @@ impl RunStore for Sqlite {
         Box::pin(self.writer.write("revive a run", move |tx| queue::revive(tx, &tenant, &run)))
     }
 
+    fn discard<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        run: &'a RunId,
+        failure: Failure,
+    ) -> BoxFuture<'a, Result<RunRecord, StoreError>> {
+        let (tenant, run) = (tenant.clone(), run.clone());
+        Box::pin(self.writer.write("discard a run", move |tx| queue::discard(tx, &tenant, &run, &failure)))
+    }
+
     fn purge<'a>(&'a self, filter: &'a PurgeFilter, max: usize) -> BoxFuture<'a, Result<u64, StoreError>> {
         let filter = filter.clone();
         Box::pin(self.writer.write("delete runs", move |tx| purge::purge(tx, &filter, max)))
@@ -160,7 +182,7 @@ impl RunStore for Sqlite {
         let path = self.path.clone();
         Box::pin(self.readers.read("count runs", move |conn| {
             is_still_there(&path)?;
-            stats(conn, now)
+            list::stats(conn, now)
         }))
     }
 }
@@ -191,8 +213,8 @@ fn create(tx: &Tx<'_>, new: &NewRun, claim: Option<&(WorkerId, Duration)>) -> Re
     let input_hash = if inline.is_none() { Some(new.input.hash()) } else { None };
     let is_limited = queue::is_limited(tx, &new.tenant, &new.workflow.id)?;
     let start = new.start_at.map_or(tx.now, |at| at.max(tx.now));
-    // What has a limit or is not due is for claims.
-    let claim = claim.filter(|_| !is_limited && start == tx.now);
+    // What has a limit or is not due is for claims; but the past of a fork has to be written.
+    let claim = claim.filter(|_| !is_limited && start == tx.now || new.forked_from.is_some());
     let (state, epoch) = if claim.is_some() { (RunState::Running, 1_u64) } else { (RunState::Queued, 0) };
     let ready_at = claim.map_or(start, |(_, duration)| tx.now.saturating_add(*duration));
     let inserted = tx
@@ -258,15 +280,19 @@ fn create(tx: &Tx<'_>, new: &NewRun, claim: Option<&(WorkerId, Duration)>) -> Re
 
 /// The run that a creation names already, by its key or its id.
 fn existing(conn: &Connection, new: &NewRun) -> Result<RunRecord, Stop> {
-    if let Some(key) = &new.idempotency_key {
-        let sql = concat!("SELECT ", columns!(), " FROM run WHERE tenant = ?1 AND idempotency_key = ?2");
-        let mut statement = conn.prepare_cached(sql)?;
-        let mut rows = statement.query((new.tenant.as_str(), key))?;
-        if let Some(row) = rows.next()? {
-            return record(conn, row);
-        }
+    if let Some(key) = &new.idempotency_key
+        && let Some(record) = by_key(conn, &new.tenant, key)?
+    {
+        return Ok(record);
     }
     get(conn, &new.tenant, &new.run)?.ok_or_else(|| no_run(&new.run).into())
+}
+
+fn by_key(conn: &Connection, tenant: &TenantId, key: &str) -> Result<Option<RunRecord>, Stop> {
+    let sql = concat!("SELECT ", columns!(), " FROM run WHERE tenant = ?1 AND idempotency_key = ?2");
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query((tenant.as_str(), key))?;
+    rows.next()?.map(|row| record(conn, row)).transpose()
 }
 
 fn get(conn: &Connection, tenant: &TenantId, run: &RunId) -> Result<Option<RunRecord>, Stop> {
@@ -345,58 +371,6 @@ fn has_changed(conn: &Connection, tenant: &TenantId, run: &RunId, after: u64) ->
     Ok(changed.optional()?.unwrap_or(true))
 }
 
-fn list(conn: &Connection, filter: &RunFilter) -> Result<RunPage, Stop> {
-    let mut sql = String::from(concat!("SELECT ", columns!(), ", id FROM run WHERE tenant = ?"));
-    let mut values: Vec<Value> = vec![filter.tenant.as_str().to_owned().into()];
-    if let Some(cursor) = &filter.cursor {
-        let before: i64 = cursor
-            .parse()
-            .map_err(|_| StoreError::NotFound { what: "list cursor", id: cursor.chars().take(80).collect() })?;
-        sql.push_str(" AND id < ?");
-        values.push(before.into());
-    }
-    if !filter.states.is_empty() {
-        sql.push_str(" AND state IN (?");
-        sql.push_str(&", ?".repeat(filter.states.len() - 1));
-        sql.push(')');
-        values.extend(filter.states.iter().map(|state| Value::from(state.as_str().to_owned())));
-    }
-    if let Some(workflow) = &filter.workflow {
-        sql.push_str(" AND workflow = ?");
-        values.push(workflow.as_str().to_owned().into());
-    }
-    if let Some(parent) = &filter.parent {
-        sql.push_str(" AND parent = ?");
-        values.push(parent.as_str().to_owned().into());
-    }
-    if let Some(before) = filter.created_before {
-        // Ids rise with the time: the newer rows are not read.
-        sql.push_str(
-            " AND created_at < ? AND id <= coalesce((SELECT id FROM run INDEXED BY run_by_age
-                  WHERE tenant = ? AND created_at < ? ORDER BY created_at DESC, id DESC LIMIT 1), 0)",
-        );
-        let at = Value::from(millis(before));
-        values.extend([at.clone(), Value::from(filter.tenant.as_str().to_owned()), at]);
-    }
-    let size = filter.page_size();
-    sql.push_str(" ORDER BY id DESC LIMIT ?");
-    values.push((size as i64 + 1).into());
-
-    let mut statement = conn.prepare_cached(&sql)?;
-    let mut rows = statement.query(params_from_iter(values))?;
-    let mut page = RunPage::default();
-    let mut last = 0_i64;
-    while let Some(row) = rows.next()? {
-        if page.runs.len() == size {
-            page.next = Some(last.to_string());
-            break;
-        }
-        last = row.get("id")?;
-        page.runs.push(record(conn, row)?);
-    }
-    Ok(page)
-}
-
 /// Connections keep working on a file that was removed, and what they write vanishes with the process.
 fn is_still_there(path: &Path) -> Result<(), StoreError> {
     let gone = |error: io::Error| {
@@ -407,18 +381,4 @@ fn is_still_there(path: &Path) -> Result<(), StoreError> {
         }
     };
     std::fs::metadata(path).map(drop).map_err(gone)
-}
-
-fn stats(conn: &Connection, now: i64) -> Result<QueueStats, Stop> {
-    let sql = "SELECT state, count(*) FROM run INDEXED BY run_ready WHERE ready_at IS NOT NULL GROUP BY state";
-    let mut statement = conn.prepare_cached(sql)?;
-    let counts: Vec<(String, i64)> =
-        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-    let shown = RunState::ALL.into_iter().filter(|state| !state.is_terminal() || *state == RunState::Dead);
-    let count = |state: RunState| counts.iter().find(|(name, _)| name == state.as_str()).map_or(0, |(_, n)| *n as u64);
-    let by_state = shown.map(|state| (state, count(state))).collect();
-    let oldest: Option<i64> = conn
-        .prepare_cached("SELECT min(ready_at) FROM run WHERE ready_at IS NOT NULL")?
-        .query_row([], |row| row.get(0))?;
-    Ok(QueueStats { by_state, oldest: oldest.filter(|at| *at <= now && *at != NEVER).map(timestamp) })
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use aos_core::BoxFuture;
 use aos_core::id::{ScheduleId, TenantId};
@@ -16,6 +17,7 @@ use rusqlite::{Connection, Params, Row, params};
 use super::Sqlite;
 use super::error::Stop;
 use super::row::{millis, timestamp};
+use super::writer::Tx;
 
 /// The columns that [`schedule`] reads, in its order.
 macro_rules! columns {
@@ -38,7 +40,8 @@ impl ScheduleStore for Sqlite {
                     ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
                      ON CONFLICT (tenant, id) DO UPDATE SET workflow = excluded.workflow, input = excluded.input,
                          priority = excluded.priority, cron = excluded.cron, time_zone = excluded.time_zone,
-                         overlap = excluded.overlap, paused = excluded.paused, next_at = excluded.next_at"
+                         overlap = excluded.overlap, paused = excluded.paused, next_at = excluded.next_at,
+                         held_until = 0"
                 );
                 tx.sql(sql)?.execute(params![
                     schedule.tenant.as_str(),
@@ -89,16 +92,24 @@ impl ScheduleStore for Sqlite {
         }))
     }
 
-    fn due(&self, max: usize) -> BoxFuture<'_, Result<Vec<Schedule>, StoreError>> {
-        let now = millis(self.clock.now());
-        Box::pin(self.readers.read("look for due schedules", move |conn| {
-            let sql = concat!(
-                "SELECT ",
-                columns!(),
-                " FROM schedule WHERE paused = 0 AND next_at <= ?1 ORDER BY next_at, tenant, id LIMIT ?2"
-            );
-            select(conn, sql, (now, i64::try_from(max).unwrap_or(i64::MAX)))
-        }))
+    fn now(&self) -> BoxFuture<'_, Result<Timestamp, StoreError>> {
+        Box::pin(std::future::ready(Ok(self.clock.now())))
+    }
+
+    fn due(&self, max: usize, hold: Duration) -> BoxFuture<'_, Result<Vec<Schedule>, StoreError>> {
+        Box::pin(async move {
+            // Mostly none is: a look is enough then, and waits for no disk.
+            let now = millis(self.clock.now());
+            let look = move |conn: &Connection| {
+                let sql = "SELECT EXISTS (SELECT 1 FROM schedule
+                                          WHERE paused = 0 AND next_at <= ?1 AND held_until <= ?1)";
+                Ok(conn.prepare_cached(sql)?.query_row([now], |row| row.get(0))?)
+            };
+            if !self.readers.read("look for due schedules", look).await? {
+                return Ok(Vec::new());
+            }
+            self.writer.write("take due schedules in hand", move |tx| take(tx, max, hold)).await
+        })
     }
 
     fn advance<'a>(
@@ -112,15 +123,17 @@ impl ScheduleStore for Sqlite {
         Box::pin(async move {
             let (due, run, failure) = last?;
             let write = self.writer.write("advance a schedule", move |tx| {
-                let sql = "UPDATE schedule SET next_at = ?6, last_due = ?5, last_run = ?7, last_failure = ?8
-                           WHERE tenant = ?1 AND id = ?2 AND cron = ?3 AND time_zone = ?4 AND next_at = ?5";
+                let sql = "UPDATE schedule SET next_at = ?6, last_due = ?7, last_run = ?8, last_failure = ?9,
+                               held_until = 0
+                           WHERE tenant = ?1 AND id = ?2 AND cron = ?3 AND time_zone = ?4 AND next_at IS ?5";
                 let changed = tx.sql(sql)?.execute(params![
                     schedule.tenant.as_str(),
                     schedule.id.as_str(),
                     schedule.cron,
                     schedule.time_zone,
-                    due,
+                    schedule.next_at.map(millis),
                     next_at.map(millis),
+                    due,
                     run,
                     failure,
                 ])?;
@@ -139,6 +152,21 @@ fn last(firing: Option<&Firing>) -> Result<Last, StoreError> {
     let failure = firing.failure.as_ref().map(serde_json::to_string).transpose();
     let unwritable = |error| StoreError::Conflict(format!("the failure of a schedule can't be JSON: {error}"));
     Ok((Some(millis(firing.due)), firing.run.as_ref().map(ToString::to_string), failure.map_err(unwritable)?))
+}
+
+fn take(tx: &Tx<'_>, max: usize, hold: Duration) -> Result<Vec<Schedule>, Stop> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM schedule WHERE paused = 0 AND next_at <= ?1 AND held_until <= ?1 ORDER BY next_at, tenant, id LIMIT ?2"
+    );
+    let due = select(tx.conn, sql, (millis(tx.now), i64::try_from(max).unwrap_or(i64::MAX)))?;
+    let held_until = millis(tx.now.saturating_add(hold));
+    for schedule in &due {
+        let sql = "UPDATE schedule SET held_until = ?3 WHERE tenant = ?1 AND id = ?2";
+        tx.sql(sql)?.execute((schedule.tenant.as_str(), schedule.id.as_str(), held_until))?;
+    }
+    Ok(due)
 }
 
 fn select(conn: &Connection, sql: &'static str, parameters: impl Params) -> Result<Vec<Schedule>, Stop> {

@@ -1,4 +1,4 @@
-//! Talking to runs: cancel and signals.
+//! Talking to runs: cancel, signals, pause and resume.
 
 use aos_core::id::RunId;
 use aos_core::runs::Message;
@@ -13,6 +13,7 @@ use crate::http::body::MaybeDoc;
 use crate::http::params::{PathOf, clip, run_id};
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::http::runs::create::payload_at;
+use crate::http::view::RunView;
 use crate::state::{AppState, durable};
 
 /// The longest signal name and the longest reason, in bytes.
@@ -87,6 +88,52 @@ pub async fn signal_run(
     send(state, run, Message::Signal { name, payload }).await
 }
 
+/// Asks a run to pause.
+///
+/// What is under way comes to its end, and nothing new is begun. A run that no worker has is paused at once.
+#[utoipa::path(
+    post, path = "/v1/runs/{id}/pause", tag = "runs", operation_id = "pauseRun",
+    params(("id" = String, Path, description = "The run's id")),
+    responses(
+        (status = 200, body = RunView, description = "The run is paused"),
+        (status = 202, body = RunView, description = "The run pauses once what its worker has under way has ended"),
+        (status = 404, body = Problem, description = "There is no such run"),
+        (status = 409, body = Problem, description = "The run has ended"),
+    )
+)]
+pub async fn pause_run(
+    State(state): State<AppState>,
+    PathOf(id): PathOf<String>,
+) -> ApiResult<(StatusCode, Json<RunView>)> {
+    let run = run_id(&id)?;
+    durable(async move {
+        let record = state.host.stores.runs.pause(&state.tenant, &run).await?;
+        let status = if record.pausing { StatusCode::ACCEPTED } else { StatusCode::OK };
+        Ok((status, Json(record.into())))
+    })
+    .await
+}
+
+/// Lets a paused run go on, or takes a request to pause back.
+#[utoipa::path(
+    post, path = "/v1/runs/{id}/resume", tag = "runs", operation_id = "resumeRun",
+    params(("id" = String, Path, description = "The run's id")),
+    responses(
+        (status = 200, body = RunView, description = "The run goes on; one that was not paused is as it was"),
+        (status = 404, body = Problem, description = "There is no such run"),
+        (status = 409, body = Problem, description = "The run has ended"),
+    )
+)]
+pub async fn resume_run(State(state): State<AppState>, PathOf(id): PathOf<String>) -> ApiResult<Json<RunView>> {
+    let run = run_id(&id)?;
+    durable(async move {
+        let record = state.host.stores.runs.resume(&state.tenant, &run).await?;
+        state.worker.arrived();
+        Ok(Json(record.into()))
+    })
+    .await
+}
+
 async fn send(state: AppState, run: RunId, message: Message) -> ApiResult<(StatusCode, Json<Sent>)> {
     durable(async move {
         let seq = state.host.stores.runs.send(&state.tenant, &run, message).await?;
@@ -97,7 +144,7 @@ async fn send(state: AppState, run: RunId, message: Message) -> ApiResult<(Statu
     .await
 }
 
-fn short(what: &str, text: &str) -> ApiResult<()> {
+pub(in crate::http) fn short(what: &str, text: &str) -> ApiResult<()> {
     if text.len() <= MAX_TEXT {
         return Ok(());
     }

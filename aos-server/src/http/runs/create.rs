@@ -92,6 +92,7 @@ pub struct CreateQuery {
         (status = 413, body = Problem, description = "The body is too large"),
         (status = 415, body = Problem, description = "The body is neither JSON nor YAML"),
         (status = 422, body = Problem, description = "Definition, input or idempotency key do not fit"),
+        (status = 429, body = Problem, description = "Too many runs are queued: `Retry-After` says when to try again"),
     )
 )]
 pub async fn create_run(
@@ -137,6 +138,13 @@ pub async fn create_run(
 
 /// Makes the run durable and begins it here if there is room.
 async fn accept(state: AppState, new: NewRun) -> ApiResult<(RunRecord, bool)> {
+    if let Err(full) = state.backlog.admit() {
+        // Whoever asks again for what was accepted before still gets it.
+        let Some(key) = &new.idempotency_key else { return Err(full.into()) };
+        let known = state.host.stores.runs.by_key(&new.tenant, key).await?.ok_or(full)?;
+        known.same_request(&new)?;
+        return Ok((known, false));
+    }
     let slot = state.worker.slot();
     let claim = slot.as_ref().map(Slot::claim);
     match state.host.stores.runs.create(new, claim).await? {
@@ -147,6 +155,7 @@ async fn accept(state: AppState, new: NewRun) -> ApiResult<(RunRecord, bool)> {
             Ok((record, true))
         }
         Created::New(record, None) => {
+            state.backlog.queued();
             state.worker.arrived();
             Ok((record, true))
         }
@@ -154,7 +163,7 @@ async fn accept(state: AppState, new: NewRun) -> ApiResult<(RunRecord, bool)> {
     }
 }
 
-fn answer(record: RunRecord, is_new: bool, waited: bool) -> Response {
+pub(super) fn answer(record: RunRecord, is_new: bool, waited: bool) -> Response {
     let status = match (is_new, waited && !record.state.is_terminal()) {
         (_, true) => StatusCode::ACCEPTED,
         (true, false) => StatusCode::CREATED,

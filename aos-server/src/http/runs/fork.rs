@@ -1,16 +1,18 @@
 //! Forking: a new run that shares another one's past up to an effect.
 
-use aos_core::event::{Event, Fork, RunStarted};
+use std::time::Duration;
+
+use aos_core::event::{Event, Fork, Requested, RunStarted};
 use aos_core::id::EffectId;
 use aos_core::journal::{Append, Line, Transition, decode};
 use aos_core::payload::Payload;
-use aos_core::replay::{fork, fork_point};
-use aos_core::runs::{Claim, Created, NewRun, RunRecord};
+use aos_core::replay::{fork, fork_point, intent_point, verify_chain};
+use aos_core::runs::{Created, NewRun, RunRecord};
+use aos_core::skill::CrashClass;
 use aos_core::{Failure, codes};
-use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -20,7 +22,7 @@ use crate::http::body::Doc;
 use crate::http::params::{Params, PathOf, clip, run_id, wait};
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::http::request_id::RequestId;
-use crate::http::runs::create::{CreateQuery, new_id, payload_at};
+use crate::http::runs::create::{self, CreateQuery, new_id, payload_at};
 use crate::http::runs::find;
 use crate::http::runs::wait::for_end;
 use crate::http::view::RunView;
@@ -79,27 +81,18 @@ pub async fn fork_run(
     };
     let history = History::read(&state.host, &original).await?;
     let past = past(&history, &new, &effect, output)?;
-    let watch = state.hub.watch(&new.run);
-    let mut record = durable(begin(state.clone(), new, past)).await?;
-    if let Some(wait) = wait {
-        record = for_end(&state, watch, record, wait).await?;
-    }
-    let status = if wait.is_some() && !record.state.is_terminal() { StatusCode::ACCEPTED } else { StatusCode::CREATED };
-    let location = HeaderValue::from_str(&format!("/v1/runs/{}", record.new.run));
-    let mut response = (status, Json(RunView::from(record))).into_response();
-    if let Ok(location) = location {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    let begun = durable({
+        let state = state.clone();
+        async move { begin(&state, new, past).await }
+    })
+    .await?;
+    answer(&state, begun, wait).await
 }
 
-/// The journal that the fork begins with.
-fn past(
-    history: &History,
-    new: &NewRun,
-    effect: &EffectId,
-    output: Option<Payload>,
-) -> ApiResult<(Vec<Line>, Vec<Payload>)> {
+/// The journal that a fork begins with, and the payloads that it refers to.
+pub(super) type Past = (Vec<Line>, Vec<Payload>);
+
+fn past(history: &History, new: &NewRun, effect: &EffectId, output: Option<Payload>) -> ApiResult<Past> {
     let blob = history.blob();
     let shared = fork_point(&history.lines, &blob, effect).map_err(Failure::from)?.ok_or_else(|| {
         ApiError::not_found(
@@ -107,6 +100,13 @@ fn past(
             format!("{:?} in the run's journal: fork at an effect that has ended", clip(effect.as_str())),
         )
     })?;
+    // A `once` effect that is to be done anew must not look as if it had been begun.
+    let shared = match output {
+        None if is_once(history, effect)? => {
+            intent_point(&history.lines, &blob, effect).map_err(Failure::from)?.unwrap_or(shared)
+        }
+        _ => shared,
+    };
     let first = history.lines.first().ok_or_else(|| ApiError::new(codes::CONFLICT, "the run has no entries yet"))?;
     let (entry, _) = decode(first.as_str(), &blob).map_err(|e| ApiError::new(e.code(), e.to_string()))?;
     let Event::RunStarted(original) = entry.event else {
@@ -122,13 +122,31 @@ fn past(
     Ok(fork(&history.lines, &blob, shared, started, edited).map_err(Failure::from)?)
 }
 
-/// Creates the fork under a lease, writes its past, and lets it go on from there.
-async fn begin(state: AppState, new: NewRun, (lines, blobs): (Vec<Line>, Vec<Payload>)) -> ApiResult<RunRecord> {
-    let slot = state.worker.slot();
-    let Created::New(record, Some(lease)) =
-        state.host.stores.runs.create(new, Some(state.worker.lease_terms())).await?
-    else {
-        return Err(ApiError::new(codes::INTERNAL, "the store gave no lease for a new run"));
+/// Whether the effect is a call of a `once` skill.
+fn is_once(history: &History, effect: &EffectId) -> ApiResult<bool> {
+    for entry in verify_chain(&history.lines, &history.blob()).map_err(Failure::from)? {
+        if let Event::EffectRequested { effect: asked, request: Requested::Call { skill, .. } } = entry.event
+            && asked == *effect
+        {
+            return Ok(history.plan.pin(&skill)?.crash == CrashClass::Once);
+        }
+    }
+    Ok(false)
+}
+
+/// What became of a fork's creation.
+pub(super) struct Begun {
+    pub(super) record: RunRecord,
+    /// Whether it was made now, and not earlier under the same idempotency key.
+    pub(super) is_new: bool,
+}
+
+/// Creates a run that begins with a past, and lets it go on from there.
+pub(super) async fn begin(state: &AppState, new: NewRun, (lines, blobs): Past) -> ApiResult<Begun> {
+    let (record, lease) = match state.host.stores.runs.create(new, Some(state.worker.lease_terms())).await? {
+        Created::New(record, Some(lease)) => (record, lease),
+        Created::New(..) => return Err(ApiError::new(codes::INTERNAL, "the store gave no lease for a fork")),
+        Created::Existing(record) => return Ok(Begun { record, is_new: false }),
     };
     let append = Append { lease: lease.clone(), first_index: 0, lines, blobs, transition: Transition::Continue };
     if let Err(error) = state.host.stores.journal.append(append).await {
@@ -146,12 +164,24 @@ async fn begin(state: AppState, new: NewRun, (lines, blobs): (Vec<Line>, Vec<Pay
         }
         return Err(failure.into());
     }
-    match slot {
-        Some(slot) => slot.start(Claim { lease, record: record.clone() }),
-        None => {
-            state.host.stores.runs.release(&lease).await?;
-            state.worker.arrived();
-        }
+    // From here on it is a run like any other: it waits for its turn, and for room under its workflow's limit.
+    if let Err(error) = state.host.stores.runs.release(&lease).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a fork goes on once its first lease has run out");
     }
-    Ok(record)
+    state.worker.arrived();
+    Ok(Begun { record, is_new: true })
+}
+
+/// The answer to a request that made a run, with `wait` when it has ended or the time is up.
+pub(super) async fn answer(
+    state: &AppState,
+    Begun { record, is_new }: Begun,
+    wait: Option<Duration>,
+) -> ApiResult<Response> {
+    let watch = state.hub.watch(&record.new.run);
+    let record = match wait {
+        Some(wait) => for_end(state, watch, record, wait).await?,
+        None => record,
+    };
+    Ok(create::answer(record, is_new, wait.is_some()))
 }

@@ -1,10 +1,14 @@
 //! Runs: create, list, look at, follow, and talk to.
 
 pub mod act;
+pub mod approve;
+pub mod bulk;
 pub mod create;
+pub(super) mod filter;
 pub mod fork;
 pub mod read;
 pub mod replay;
+pub mod retry;
 pub mod stream;
 mod wait;
 

@@ -1,21 +1,24 @@
 //! Looking at runs.
 
-use aos_core::id::{RunId, WorkflowId};
-use aos_core::runs::{RunFilter, RunState};
+use aos_core::runs::RunFilter;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Deserialize;
 
-use crate::http::params::{Params, PathOf, clip, run_id, wait};
+use crate::http::params::{Params, PathOf, run_id, wait};
 use crate::http::problem::{ApiError, ApiResult, Problem};
-use crate::http::runs::find;
 use crate::http::runs::wait::for_end;
+use crate::http::runs::{filter, find};
 use crate::http::view::{RunList, RunView};
 use crate::state::AppState;
+use crate::waits::Waits;
 
 /// The longest page.
 const MAX_LIMIT: usize = 200;
+
+/// What a run waits for is read from its journal, up to this many entries.
+const MAX_ENTRIES: u64 = 10_000;
 
 /// Which runs to list.
 #[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
@@ -29,6 +32,13 @@ pub struct ListQuery {
     pub workflow: Option<String>,
     /// Only children of this run.
     pub parent: Option<String>,
+    /// Only runs created before this time, RFC 3339.
+    #[param(example = "2026-11-24T09:30:00Z")]
+    pub created_before: Option<String>,
+    /// Only runs created longer ago than this: a whole number with `ms`, `s`, `m`, `h` or `d`. Not together with
+    /// `created_before`.
+    #[param(example = "7d")]
+    pub older_than: Option<String>,
     /// `next` of the page before.
     pub cursor: Option<String>,
     /// At most this many, 1 to 200; 50 when it is left out.
@@ -52,8 +62,7 @@ pub struct GetQuery {
     responses((status = 200, body = RunList, description = "One page"))
 )]
 pub async fn list_runs(State(state): State<AppState>, Params(query): Params<ListQuery>) -> ApiResult<Json<RunList>> {
-    let filter = filter(&state, query)?;
-    let page = state.host.stores.runs.list(filter).await?;
+    let page = state.host.stores.runs.list(filter(&state, query)?).await?;
     Ok(Json(RunList { runs: page.runs.into_iter().map(RunView::from).collect(), next: page.next }))
 }
 
@@ -82,7 +91,12 @@ pub async fn get_run(
             for_end(&state, watch, record, wait).await?
         }
     };
-    Ok(Json(record.into()))
+    let waits = match record.state.is_terminal() {
+        true => None,
+        false => Waits::read(&state.host, &record, MAX_ENTRIES).await?,
+    };
+    let waiting_for = waits.map(|waits| waits.list().into_iter().map(Into::into).collect());
+    Ok(Json(RunView { waiting_for, ..record.into() }))
 }
 
 fn filter(state: &AppState, query: ListQuery) -> ApiResult<RunFilter> {
@@ -92,29 +106,12 @@ fn filter(state: &AppState, query: ListQuery) -> ApiResult<RunFilter> {
     }
     Ok(RunFilter {
         tenant: state.tenant.clone(),
-        states: states(query.state.as_deref().unwrap_or_default())?,
-        workflow: query
-            .workflow
-            .map(|id| WorkflowId::new(&id).map_err(|e| ApiError::invalid(format!("workflow: {e}"))))
-            .transpose()?,
-        parent: query
-            .parent
-            .map(|id| RunId::new(&id).map_err(|e| ApiError::invalid(format!("parent: {e}"))))
-            .transpose()?,
-        created_before: None,
+        states: filter::states(query.state.as_deref().unwrap_or_default())?,
+        workflow: filter::workflow(query.workflow)?,
+        parent: filter::parent(query.parent)?,
+        created_before: filter::before(query.created_before.as_deref(), query.older_than.as_deref())?,
+        ended_before: None,
         cursor: query.cursor,
         limit,
     })
-}
-
-fn states(text: &str) -> ApiResult<Vec<RunState>> {
-    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    names
-        .map(|name| {
-            RunState::from_text(name).ok_or_else(|| {
-                let known: Vec<_> = RunState::ALL.iter().map(|state| state.as_str()).collect();
-                ApiError::invalid(format!("state {:?} is not known: expected {}", clip(name), known.join(", ")))
-            })
-        })
-        .collect()
 }

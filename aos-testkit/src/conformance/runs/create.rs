@@ -125,6 +125,23 @@ pub async fn a_dropped_create_is_whole_or_nothing(backend: &dyn Backend) -> Outc
     Ok(())
 }
 
+/// An idempotency key gives its run, whatever became of it, and another key gives none.
+pub async fn a_key_gives_its_run(backend: &dyn Backend) -> Outcome {
+    let store = Runs::fresh(backend).await?;
+    let keys = ["key", "kéy \u{1f980}", "'; DROP TABLE run;--"];
+    for (index, key) in keys.into_iter().enumerate() {
+        let new = NewRun { idempotency_key: Some(key.into()), ..new_run(&format!("r{index}")) };
+        store.runs.create(new, Some((worker("w"), LONG))).await.unwrap();
+        let found = store.runs.by_key(&tenant(), key).await.unwrap();
+        assert_eq!(found, Some(store.get(&format!("r{index}")).await), "{key:?}");
+    }
+    store.create("without").await;
+    for (owner, key) in [(tenant(), "kex"), (tenant(), ""), (tenant(), "without"), (other_tenant(), "key")] {
+        assert_eq!(store.runs.by_key(&owner, key).await.unwrap(), None, "{key:?}");
+    }
+    Ok(())
+}
+
 /// Nothing of one tenant is visible to, or changed by, a call for another.
 pub async fn tenants_are_apart(backend: &dyn Backend) -> Outcome {
     let store = Runs::fresh(backend).await?;

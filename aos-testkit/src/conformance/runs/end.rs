@@ -39,6 +39,33 @@ pub async fn a_dead_run_can_be_revived(backend: &dyn Backend) -> Outcome {
     Ok(())
 }
 
+/// A dead run that is discarded has been cancelled: nobody gets it any more, and what it did can still be read.
+pub async fn a_dead_run_can_be_discarded(backend: &dyn Backend) -> Outcome {
+    let store = Runs::fresh(backend).await?;
+    let lease = store.leased("r").await;
+    let bury = Transition::Bury(Failure::new(aos_core::codes::RUN_DEAD, "five workers"));
+    store.journal.append(append(&lease, 0, &["line"], bury)).await.unwrap();
+    store.roles.pass(Duration::from_secs(10)).await?;
+    let dead = store.get("r").await;
+    let why = Failure::new(aos_core::codes::CANCELLED, "no use \u{0}");
+    let discarded = store.runs.discard(&tenant(), &run("r"), why.clone()).await.unwrap();
+    assert_eq!((discarded.state, &discarded.failure), (RunState::Cancelled, &Some(why.clone())));
+    assert!(discarded.finished_at > dead.finished_at, "{discarded:?}");
+    assert_eq!(store.get("r").await, discarded);
+    assert_eq!(store.lines("r").await.len(), 1);
+    assert_eq!(store.runs.claim(&worker("w"), 10, LONG).await.unwrap(), []);
+    assert_eq!(store.runs.stats().await.unwrap().by_state.iter().map(|(_, runs)| runs).sum::<u64>(), 0);
+    for refused in
+        [store.runs.discard(&tenant(), &run("r"), why.clone()).await, store.runs.revive(&tenant(), &run("r")).await]
+    {
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    }
+    let refused = store.runs.discard(&other_tenant(), &run("r"), why).await;
+    assert!(matches!(refused, Err(StoreError::NotFound { .. })), "{refused:?}");
+    assert_eq!(store.runs.purge(&ended_before(Timestamp::MAX), 10).await.unwrap(), 1);
+    Ok(())
+}
+
 /// Of the runs that ended before a time, those that ended first are deleted first, whole, and leave their names free.
 pub async fn ended_runs_are_purged(backend: &dyn Backend) -> Outcome {
     let store = Runs::fresh(backend).await?;

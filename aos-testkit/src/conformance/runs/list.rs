@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use aos_core::journal::Transition;
 use aos_core::runs::{NewRun, RunFilter, RunState, StoreError};
 use aos_core::time::Timestamp;
+use aos_core::{Failure, codes};
 
-use crate::conformance::fixture::{LONG, Runs, new_run, other_tenant, park, run, worker};
+use crate::conformance::fixture::{LONG, Runs, append, new_run, other_tenant, park, run, worker};
 use crate::conformance::{Backend, Outcome};
 
 /// Pages are newest first, and runs created meanwhile neither shift nor repeat what follows a cursor.
@@ -60,7 +62,57 @@ pub async fn lists_filter(backend: &dyn Backend) -> Outcome {
     ] {
         let found = store.runs.list(filter.clone()).await.unwrap();
         let ids: Vec<_> = found.runs.iter().map(|record| record.new.run.as_str()).collect();
-        assert_eq!((ids, found.next), (expected, None), "{filter:?}");
+        assert_eq!((&ids, found.next), (&expected, None), "{filter:?}");
+        assert_eq!(store.runs.count(filter.clone(), 100).await.unwrap(), expected.len() as u64, "{filter:?}");
+    }
+    Ok(())
+}
+
+/// Only runs that ended before a time are listed when one is given.
+pub async fn lists_filter_by_end(backend: &dyn Backend) -> Outcome {
+    let store = Runs::fresh(backend).await?;
+    // Those that were created first end last.
+    let (late, soon) = (store.leased("late").await, store.leased("soon").await);
+    store.create("open").await;
+    for lease in [soon, late] {
+        store.roles.pass(Duration::from_secs(10)).await?;
+        store.finish(&lease).await;
+    }
+    store.create("new").await;
+    let end = store.get("late").await.finished_at.unwrap();
+    let before = |ended_before| RunFilter { ended_before: Some(ended_before), ..RunFilter::default() };
+    for (filter, expected) in [
+        (before(Timestamp::MAX), vec!["soon", "late"]),
+        (before(end), vec!["soon"]),
+        (before(Timestamp::EPOCH), vec![]),
+        (
+            RunFilter { states: vec![RunState::Succeeded, RunState::Queued], ..before(Timestamp::MAX) },
+            vec!["soon", "late"],
+        ),
+        (RunFilter { created_before: Some(Timestamp::EPOCH), ..before(Timestamp::MAX) }, vec![]),
+        (RunFilter { workflow: Some("flow".parse().unwrap()), ..before(end) }, vec!["soon"]),
+    ] {
+        let found = store.runs.list(filter.clone()).await.unwrap();
+        let ids: Vec<_> = found.runs.iter().map(|record| record.new.run.as_str()).collect();
+        assert_eq!(ids, expected, "{filter:?}");
+        assert_eq!(store.runs.count(filter.clone(), 100).await.unwrap(), expected.len() as u64, "{filter:?}");
+    }
+    Ok(())
+}
+
+/// Counting stops where it is told to, and minds neither cursor nor limit.
+pub async fn counting_stops(backend: &dyn Backend) -> Outcome {
+    let store = Runs::fresh(backend).await?;
+    for index in 0..7 {
+        store.create(&format!("r{index}")).await;
+    }
+    let queued = RunFilter { states: vec![RunState::Queued, RunState::Running], limit: 2, ..RunFilter::default() };
+    let next = store.runs.list(queued.clone()).await.unwrap().next;
+    let later = RunFilter { cursor: next, ..queued.clone() };
+    for (filter, at_most, counted) in
+        [(queued.clone(), 100, 7), (queued.clone(), 7, 7), (queued.clone(), 3, 3), (queued, 0, 0), (later, 100, 7)]
+    {
+        assert_eq!(store.runs.count(filter.clone(), at_most).await.unwrap(), counted, "{filter:?} {at_most}");
     }
     Ok(())
 }
@@ -113,13 +165,16 @@ pub async fn stats_count(backend: &dyn Backend) -> Outcome {
     park(&store, "parked", None, 0).await;
     let ended = store.leased("ended").await;
     store.finish(&ended).await;
+    let dead = store.leased("dead").await;
+    let bury = Transition::Bury(Failure::new(codes::RUN_DEAD, "five workers"));
+    store.journal.append(append(&dead, 0, &[], bury)).await.unwrap();
     let stats = store.runs.stats().await.unwrap();
     let expected = [
         (RunState::Queued, 2),
         (RunState::Running, 1),
         (RunState::Parked, 1),
         (RunState::Paused, 0),
-        (RunState::Dead, 0),
+        (RunState::Dead, 1),
     ];
     assert_eq!(stats.by_state, expected);
     assert_eq!(stats.oldest, Some(oldest));

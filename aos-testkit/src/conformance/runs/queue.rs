@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use aos_core::event::Fork;
+use aos_core::id::EffectId;
 use aos_core::journal::Transition;
 use aos_core::queue::{ConcurrencyLimit, Priority};
 use aos_core::runs::{Created, Lease, Message, NewRun, RunState, StoreError};
@@ -83,6 +85,23 @@ pub async fn a_limit_holds_runs_back(backend: &dyn Backend) -> Outcome {
     store.runs.limit(&tenant(), &flow, None).await.unwrap();
     assert_eq!(store.runs.limits(&tenant()).await.unwrap(), []);
     assert!(store.claim_one("w").await.is_some());
+    Ok(())
+}
+
+/// A fork is leased with its creation, whatever holds its workflow back: its past has to be written.
+pub async fn a_fork_is_leased_to_get_its_past(backend: &dyn Backend) -> Outcome {
+    let store = Runs::fresh(backend).await?;
+    let flow = new_run("r").workflow.id;
+    store.runs.limit(&tenant(), &flow, Some(0)).await.unwrap();
+    let fork = Some(Fork { run: run("origin"), effect: EffectId::new("a").unwrap() });
+    for (id, start_at) in [("now", None), ("later", Some(Timestamp::MAX))] {
+        let new = NewRun { forked_from: fork.clone(), start_at, ..new_run(id) };
+        let created = store.runs.create(new, Some((worker("w"), LONG))).await.unwrap();
+        let Created::New(_, Some(lease)) = created else { panic!("{id}: {created:?}") };
+        store.journal.append(append(&lease, 0, &["past"], Transition::Continue)).await.unwrap();
+        store.runs.release(&lease).await.unwrap();
+    }
+    assert_eq!(store.claim_one("w").await, None, "the limit holds for what is claimed");
     Ok(())
 }
 
