@@ -15,6 +15,9 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+/// What the book tells operators to do.
+const PAGE: &str = include_str!("../../../docs/src/deployment.md");
+
 /// A directory in which commands are given.
 struct Place {
     directory: TempDir,

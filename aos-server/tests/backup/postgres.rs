@@ -5,14 +5,16 @@ use std::path::Path;
 use aos_testkit::service::Postgres;
 use serde_json::Value;
 
-use crate::Place;
 use crate::ledger::Ledger;
 use crate::runs::{create, finish, serve, undisturbed, until_under_way};
+use crate::{PAGE, Place};
 
 const BACK_UP: &str = "pg_dump -h localhost -p 5433 -U nova nova_aos > backup/aos_$(date +%Y%m%d).sql";
 const VERIFY: &str = r#"psql -h localhost -p 5433 -U nova -d nova_aos -c "SELECT COUNT(*) FROM skills;""#;
 const RESTORE: &str = "psql -h localhost -p 5433 -U nova -d restored -q < backup/aos_$(date +%Y%m%d).sql";
 const BACK_UP_SKILLS: &str = "pg_dump -h localhost -p 5433 -U nova -t skills nova_aos > backup/skills_registry.sql";
+const BACK_UP_SKILLS_WHOLE: &str =
+    "pg_dump -h localhost -p 5433 -U nova --clean --if-exists -t skills nova_aos > backup/skills_registry.sql";
 const RESTORE_SKILLS: &str = "psql -h localhost -p 5433 -U nova -d nova_aos < backup/skills_registry.sql";
 const EXPORT: &str = "aos-server registry export > backup/registry_$(date +%Y%m%d).json";
 
@@ -24,6 +26,9 @@ fn count((printed, _): (String, String)) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runs_go_on_from_a_restored_dump() {
+    for line in [BACK_UP, VERIFY, BACK_UP_SKILLS_WHOLE, RESTORE_SKILLS, EXPORT] {
+        assert!(PAGE.contains(line), "the book does not say {line}");
+    }
     let server = Postgres::shared();
     let sql = |database: &str, sql: &str| server.sql(database, sql).unwrap();
     sql("postgres", "CREATE ROLE nova LOGIN CREATEDB");
@@ -67,6 +72,11 @@ async fn runs_go_on_from_a_restored_dump() {
     // The registry alone, into the first database, which has lost it.
     sql("nova_aos", "DELETE FROM skills");
     assert_eq!(count(place.line(VERIFY)), 0);
+    place.line(RESTORE_SKILLS);
+    assert_eq!(count(place.line(VERIFY)), skills.len());
+    // By a dump that takes the place of what is there.
+    place.line(BACK_UP_SKILLS_WHOLE);
+    sql("nova_aos", "DELETE FROM skills WHERE id = 'echo'; UPDATE skills SET contract = '{}'");
     place.line(RESTORE_SKILLS);
     assert_eq!(count(place.line(VERIFY)), skills.len());
     let third = serve(&url("nova_aos"), &ledger);
