@@ -41,9 +41,9 @@ fn times_fit_those_of_the_server() {
     assert_eq!(value("meth GET uri "), "/health/ready");
 }
 
-/// A server that says that it is ready, and answers or breaks off every other request; gives its port and how many
+/// A server that is ready with this status, and answers or breaks off every other request; gives its port and how many
 /// there were.
-fn server(answers: bool) -> (u16, Arc<AtomicUsize>) {
+fn server(ready: u16, answers: bool) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let (port, seen) = (listener.local_addr().unwrap().port(), Arc::<AtomicUsize>::default());
@@ -60,7 +60,8 @@ fn server(answers: bool) -> (u16, Arc<AtomicUsize>) {
                     count.fetch_add(1, Ordering::SeqCst);
                 }
                 if is_check || answers {
-                    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                    let status = if is_check { ready } else { 200 };
+                    let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
                     let _ = stream.write_all(answer.as_bytes()).await;
                 }
             });
@@ -72,7 +73,7 @@ fn server(answers: bool) -> (u16, Arc<AtomicUsize>) {
 #[tokio::test]
 async fn only_what_does_the_same_once_and_twice_is_asked_again() {
     const REQUESTS: usize = 10;
-    let ((good, answered), (bad, broken)) = (server(true), server(false));
+    let ((good, answered), (bad, broken)) = (server(200, true), server(200, false));
     let (api, state) = (free_port().unwrap(), free_port().unwrap());
     let _balancer = Haproxy::start(&balancer(&[good, bad], api, state), api).unwrap();
     let http = reqwest::Client::new();
@@ -92,4 +93,34 @@ async fn only_what_does_the_same_once_and_twice_is_asked_again() {
         let expected = if is_repeated { (REQUESTS, 0) } else { (REQUESTS - broken, broken) };
         assert_eq!((answered, failed), expected, "{method}, key {key:?}: {broken} broken off");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_says_why_is_better_than_none() {
+    let (one, other) = (server(503, true), server(200, true));
+    let (api, state) = (free_port().unwrap(), free_port().unwrap());
+    let gone = free_port().unwrap();
+    let _balancer = Haproxy::start(&balancer(&[one.0, gone], api, state), api).unwrap();
+    let (http, url) = (reqwest::Client::new(), format!("http://127.0.0.1:{state}/;csv"));
+    while http.get(&url).send().await.unwrap().text().await.unwrap().matches(",DOWN,").count() < 3 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for _ in 0..4 {
+        let answer = http.get(format!("http://127.0.0.1:{api}/v1/runs")).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "none is ready, and one is there");
+    }
+    // While one is ready, the others get nothing.
+    let (api, state) = (free_port().unwrap(), free_port().unwrap());
+    let seen = one.1.swap(0, Ordering::SeqCst);
+    assert!(seen >= 4);
+    let _balancer = Haproxy::start(&balancer(&[one.0, other.0], api, state), api).unwrap();
+    let url = format!("http://127.0.0.1:{state}/;csv");
+    while !http.get(&url).send().await.unwrap().text().await.unwrap().contains(",DOWN,") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    one.1.store(0, Ordering::SeqCst);
+    for _ in 0..4 {
+        assert_eq!(http.get(format!("http://127.0.0.1:{api}/v1/runs")).send().await.unwrap().status(), 200);
+    }
+    assert_eq!((one.1.load(Ordering::SeqCst), other.1.load(Ordering::SeqCst) >= 4), (0, true));
 }
