@@ -1,13 +1,14 @@
 //! The contract of a store that keeps schedules: runs that begin by the calendar.
 //!
 //! The store keeps texts and times and knows nothing of calendars: the host computes when a schedule is due next. A due
-//! time makes one run, however many hosts act on it, because the run's idempotency key is [`Schedule::key`].
+//! time makes one run, however many hosts act on it, because the run's id is [`Schedule::run_id`] and its idempotency key
+//! [`Schedule::key`].
 
 use std::time::Duration;
 
 use crate::BoxFuture;
 use crate::error::Failure;
-use crate::id::{RunId, ScheduleId, TenantId};
+use crate::id::{IdError, RunId, ScheduleId, TenantId};
 use crate::payload::Payload;
 use crate::queue::Priority;
 use crate::runs::StoreError;
@@ -74,6 +75,14 @@ impl Schedule {
     pub fn key(&self, due: Timestamp) -> String {
         format!("schedule:{}:{}", self.id, due.as_millis())
     }
+
+    /// The id of the run for a due time: `nightly.1763928900000`.
+    ///
+    /// # Errors
+    /// None for any schedule: its id and a number make a valid one.
+    pub fn run_id(&self, due: Timestamp) -> Result<RunId, IdError> {
+        RunId::new(format!("{}.{}", self.id, due.as_millis()))
+    }
 }
 
 /// What became of one time at which a schedule was due.
@@ -133,4 +142,31 @@ pub trait ScheduleStore: Send + Sync {
         firing: &'a Firing,
         next_at: Option<Timestamp>,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_due_time_names_its_run() {
+        let schedule = Schedule {
+            tenant: TenantId::default(),
+            id: ScheduleId::new("a.b-c_D".repeat(9)).unwrap(),
+            workflow: "report".into(),
+            input: Payload::null(),
+            priority: Priority::default(),
+            cron: "@daily".into(),
+            time_zone: "UTC".into(),
+            overlap: Overlap::default(),
+            paused: false,
+            next_at: None,
+            last: None,
+        };
+        for due in [Timestamp::EPOCH, Timestamp::MAX] {
+            let run = schedule.run_id(due).unwrap();
+            assert_eq!(run.as_str(), format!("{}.{}", schedule.id, due.as_millis()));
+            assert!(schedule.key(due).len() <= 255, "as long as any key may be");
+        }
+    }
 }

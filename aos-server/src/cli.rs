@@ -1,9 +1,13 @@
 //! The command line: what there is to say, not what it does.
 
+mod schedules;
+
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+pub use schedules::{PutArgs, SchedulesArgs, SchedulesCommand};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -59,6 +63,8 @@ pub enum Command {
     Golden(GoldenCommand),
     /// Look at runs and steer them.
     Runs(RunsArgs),
+    /// Begin runs by the calendar.
+    Schedules(SchedulesArgs),
     /// Export, import, list and compare skills and workflows.
     Registry(RegistryArgs),
     /// Check settings, data and this machine, and say what to do.

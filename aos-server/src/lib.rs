@@ -11,6 +11,7 @@ pub mod history;
 pub mod http;
 pub mod hub;
 pub mod plans;
+pub mod schedule;
 pub mod server;
 pub mod skill;
 pub mod state;

@@ -28,6 +28,7 @@ use crate::config::{Config, Database};
 use crate::http;
 use crate::hub::{HeardJournal, Hub};
 use crate::plans::Plans;
+use crate::schedule;
 use crate::skill;
 use crate::skill::limited::SkillLimits;
 use crate::state::{AppState, Parts};
@@ -203,7 +204,8 @@ impl Server {
         http::router(self.state.clone())
     }
 
-    /// Begins to work: claims and advances runs, replays ended ones, follows registry and switches.
+    /// Begins to work: claims and advances runs, begins those of schedules, replays ended ones, follows registry and
+    /// switches.
     pub fn start(self, role: Role) -> Running {
         let Self { state, verification, limits } = self;
         let done = CancellationToken::new();
@@ -224,6 +226,7 @@ impl Server {
                 done.clone(),
             )),
             tokio::spawn(backlog::keep_counting(state.clone(), done.clone())),
+            tokio::spawn(schedule::run(state.clone(), done.clone())),
         ];
         Running { state, role, worker, background, done }
     }

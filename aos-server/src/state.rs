@@ -4,10 +4,12 @@ use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use aos_core::Failure;
 use aos_core::driver::Host;
 use aos_core::id::TenantId;
 use aos_core::llm::Adapters;
 use aos_core::registry::{Registry, RegistryStore};
+use aos_core::runs::{Claim, Created, NewRun, RunRecord};
 use aos_core::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -15,12 +17,12 @@ use tracing::Instrument;
 use crate::backend::Control;
 use crate::backlog::Backlog;
 use crate::hub::Hub;
-use crate::plans::Plans;
+use crate::plans::{PlanKey, Plans, ReadyPlan};
 use crate::switchboard::Switchboard;
 use crate::telemetry::Metrics;
-use crate::worker::Worker;
 use crate::worker::report::Live;
 use crate::worker::verify::SharedFindings;
+use crate::worker::{Slot, Worker};
 
 /// Everything the handlers need. Cheap to clone.
 #[derive(Clone)]
@@ -68,6 +70,46 @@ impl AppState {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// The plan of a registered workflow: `id`, `id@1.2.3` or `id@^1`.
+    ///
+    /// # Errors
+    /// No version that fits, or none that is enabled; a store that fails.
+    pub async fn ready(&self, workflow: &str) -> Result<Arc<ReadyPlan>, Failure> {
+        let revision = self.registry.revision();
+        let resolve = || Ok(self.registry.describe_workflow(workflow)?.plan.clone());
+        self.plans.get(&self.host, revision, PlanKey::Named(workflow.to_owned()), resolve).await
+    }
+
+    /// Makes a run durable and begins it here if there is room; says whether it is new.
+    ///
+    /// # Errors
+    /// As [`RunStore::create`](aos_core::runs::RunStore::create), and a [full queue](Backlog::admit).
+    pub async fn accept(self, new: NewRun) -> Result<(RunRecord, bool), Failure> {
+        if let Err(full) = self.backlog.admit() {
+            // Whoever asks again for what was accepted before still gets it.
+            let Some(key) = &new.idempotency_key else { return Err(full) };
+            let known = self.host.stores.runs.by_key(&new.tenant, key).await?.ok_or(full)?;
+            known.same_request(&new)?;
+            return Ok((known, false));
+        }
+        let slot = self.worker.slot();
+        let claim = slot.as_ref().map(Slot::claim);
+        match self.host.stores.runs.create(new, claim).await? {
+            Created::New(record, Some(lease)) => {
+                if let Some(slot) = slot {
+                    slot.start(Claim { lease, record: record.clone() });
+                }
+                Ok((record, true))
+            }
+            Created::New(record, None) => {
+                self.backlog.queued();
+                self.worker.arrived();
+                Ok((record, true))
+            }
+            Created::Existing(record) => Ok((record, false)),
+        }
     }
 
     /// Whether the process takes on work, and will for all it knows.

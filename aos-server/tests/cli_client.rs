@@ -92,6 +92,16 @@ fn commands_ask_for_what_they_mean() {
             "POST /prefix/v1/runs/r1/fork",
             r#"{"effect":"a","output":null}"#,
         ),
+        (&["schedules", "get", "s-1"], "GET /prefix/v1/schedules/s-1", ""),
+        (&["schedules", "remove", "s-1"], "DELETE /prefix/v1/schedules/s-1", ""),
+        (&["schedules", "pause", "s-1"], "POST /prefix/v1/schedules/s-1/pause", "null"),
+        (&["schedules", "resume", "s-1"], "POST /prefix/v1/schedules/s-1/resume", "null"),
+        (&["schedules", "trigger", "s-1"], "POST /prefix/v1/schedules/s-1/trigger", "null"),
+        (
+            &["schedules", "put", "s-1", "--workflow", "w@^1", "--cron", "0 9 * * *"],
+            "PUT /prefix/v1/schedules/s-1",
+            r#"{"cron":"0 9 * * *","overlap":"skip","priority":5,"time_zone":"UTC","workflow":"w@^1"}"#,
+        ),
     ] {
         let fake = Fake::new(&[("200 OK", run_json("succeeded").to_string())]);
         fake.aos(args).exits(0);

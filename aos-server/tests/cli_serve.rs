@@ -168,6 +168,36 @@ fn the_same_commands_work_on_the_file() {
 }
 
 #[test]
+fn schedules_are_kept_from_the_command_line() {
+    let server = Server::start();
+    server.aos(&["schedules", "list"]).exits(0).prints("no schedules");
+    let url = format!("{}/v1/workflows", server.url);
+    curl(&["-sS", "--fail-with-body", &url, "-H", "content-type: application/json", "-d", &greet().to_string()])
+        .exits(0);
+    let put = |more: &[&str]| {
+        let args = ["schedules", "put", "morning", "--workflow", "greet", "--cron", "0 9 * * MON-FRI"];
+        server.aos(&[&args, more].concat())
+    };
+    server.aos(&["schedules", "put", "a", "--workflow", "greet", "--cron", "0 9 * *"]).exits(2).says("4 fields");
+    let input =
+        ["--input", r#"{"name": "Ada"}"#, "--time-zone", "Europe/Berlin", "--priority", "7", "--overlap", "allow"];
+    put(&input).exits(0).prints("morning").prints("0 9 * * MON-FRI in Europe/Berlin").prints(r#"{"name":"Ada"}"#);
+    server.aos(&["schedules", "pause", "morning"]).exits(0).prints("paused");
+    put(&input).exits(0).prints("paused");
+    server.aos(&["schedules", "list"]).exits(0).prints("morning  paused").prints("greet");
+    let shown = server.aos(&["schedules", "resume", "morning", "-o", "json"]).exits(0).json();
+    assert_eq!((&shown["paused"], &shown["priority"], &shown["overlap"]), (&json!(false), &json!(7), &json!("allow")));
+    assert!(shown["next_at"].as_str().unwrap().ends_with(":00:00.000Z"), "{shown}");
+    let run = server.aos(&["schedules", "trigger", "morning"]).exits(0).out;
+    server.aos(&["runs", "wait", run.trim()]).exits(0).prints("Hello, Ada!");
+    let db = server.place.path("aos-data/aos.db");
+    let on_file = server.place.aos(&["schedules", "get", "morning", "-o", "json", "--db", db.to_str().unwrap()]);
+    assert_eq!(on_file.exits(0).json(), shown);
+    server.aos(&["schedules", "remove", "morning"]).exits(0).prints("removed morning");
+    server.aos(&["schedules", "get", "morning"]).exits(1).says("ERR_NOT_FOUND");
+}
+
+#[test]
 fn registries_are_carried_over() {
     let (one, two) = (Server::start(), Server::start());
     one.aos(&["registry", "list"]).exits(0).prints("skill     echo@1.0.0").prints("http_call@1.0.0");

@@ -25,6 +25,11 @@ fn getting_started_with_the_server() {
     check("docs/src/getting-started-server.md");
 }
 
+#[test]
+fn schedules() {
+    check("docs/src/schedules.md");
+}
+
 /// A block of commands, and the lines that its output must have.
 #[derive(Debug, Default)]
 struct Block {

@@ -112,6 +112,22 @@ impl Client {
         self.send(Method::POST, path, &[], Some(body)).await
     }
 
+    /// `PUT /v1/path` with a JSON body.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn put(&self, path: &[&str], body: &Value) -> Result<Answer, CommandError> {
+        self.send(Method::PUT, path, &[], Some(body)).await
+    }
+
+    /// `DELETE /v1/path`.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn delete(&self, path: &[&str]) -> Result<Answer, CommandError> {
+        self.send(Method::DELETE, path, &[], None).await
+    }
+
     async fn send(
         &self,
         method: Method,

@@ -14,6 +14,7 @@ mod registry;
 mod replay;
 mod run;
 mod runs;
+mod schedules;
 mod serve;
 mod settings;
 mod ui;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 
 use aos_core::{Failure, codes};
 
-use crate::cli::{Cli, Command, GoldenCommand, RegistryArgs, RunsArgs};
+use crate::cli::{Cli, Command, GoldenCommand, RegistryArgs, RunsArgs, SchedulesArgs};
 use client::Client;
 use ui::{CommandError, CommandResult, Exit, Ui};
 
@@ -55,6 +56,10 @@ fn dispatch(ui: &Ui, cli: Cli) -> CommandResult {
         Command::Runs(RunsArgs { target, command }) => block_on(async move {
             let client = Client::to(sources, &target).await?;
             runs::run(ui, &client, command).await
+        }),
+        Command::Schedules(SchedulesArgs { target, command }) => block_on(async move {
+            let client = Client::to(sources, &target).await?;
+            schedules::run(ui, &client, command).await
         }),
         Command::Registry(RegistryArgs { target, command }) => block_on(registry::run(ui, sources, &target, command)),
         Command::Doctor(args) => block_on(doctor::run(ui, sources, &args)),

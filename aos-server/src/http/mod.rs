@@ -14,6 +14,7 @@ pub mod queue;
 pub mod registry;
 pub mod request_id;
 pub mod runs;
+pub mod schedules;
 pub mod simulate;
 pub mod skills;
 pub mod view;
@@ -36,6 +37,7 @@ pub fn router(state: AppState) -> Router {
         .merge(runs())
         .merge(queue())
         .merge(workflows())
+        .merge(schedules())
         .merge(skills_and_registry())
         .with_state(state.clone())
         .merge(about_itself)
@@ -108,6 +110,15 @@ fn workflows() -> Routes {
         .routes(routes!(workflows::enable_workflow))
         .routes(routes!(workflows::repin_workflow))
         .routes(routes!(simulate::simulate))
+}
+
+fn schedules() -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(schedules::list_schedules))
+        .routes(routes!(schedules::get_schedule, schedules::put_schedule, schedules::remove_schedule))
+        .routes(routes!(schedules::pause_schedule))
+        .routes(routes!(schedules::resume_schedule))
+        .routes(routes!(schedules::trigger_schedule))
 }
 
 fn skills_and_registry() -> Routes {

@@ -29,6 +29,7 @@ use crate::state::AppState;
         (name = "runs", description = "Create runs, follow them, talk to them, replay and fork them"),
         (name = "queue", description = "What waits, how much at a time, and what needs an operator"),
         (name = "workflows", description = "Register workflows and look at them"),
+        (name = "schedules", description = "Begin runs by the calendar"),
         (name = "skills", description = "Look at skills, switch them off and on"),
         (name = "registry", description = "Export, import, snapshots and rollback"),
         (name = "simulate", description = "What a run would need and cost at most, without running it"),

@@ -257,16 +257,11 @@ pub async fn repin_workflow(
 
 /// The plan of what a request names: a registered workflow, or a definition in the request itself.
 pub(super) async fn ready(state: &AppState, choice: WorkflowChoice) -> ApiResult<Arc<ReadyPlan>> {
-    let revision = state.registry.revision();
-    let registry = &state.registry;
     match choice {
-        WorkflowChoice::Name(name) => {
-            let key = PlanKey::Named(name.clone());
-            let resolve = || Ok(registry.describe_workflow(&name)?.plan.clone());
-            Ok(state.plans.get(&state.host, revision, key, resolve).await?)
-        }
+        WorkflowChoice::Name(name) => Ok(state.ready(&name).await?),
         WorkflowChoice::Definition(definition) => {
-            let definition = Value::Object(definition);
+            let (registry, definition) = (&state.registry, Value::Object(definition));
+            let revision = registry.revision();
             let key = PlanKey::Inline(Payload::new(definition.clone()).map_err(Failure::from)?.hash());
             let resolve = || definition::resolve(&definition, registry);
             Ok(state.plans.get(&state.host, revision, key, resolve).await?)

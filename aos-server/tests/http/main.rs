@@ -15,6 +15,7 @@ mod registry;
 mod replay;
 mod retry;
 mod runs;
+mod schedules;
 mod simulate;
 mod socket;
 mod support;

@@ -9,7 +9,7 @@ use aos_core::flow::{Ctx, Flows};
 use aos_core::id::{RunId, WorkerId};
 use aos_core::journal::{Append, Transition};
 use aos_core::llm::{Adapters, StubAdapter, Switches};
-use aos_core::memory::{MemoryRegistry, MemoryStore};
+use aos_core::memory::{MemoryRegistry, MemorySchedules, MemoryStore, VirtualClock};
 use aos_core::money::Money;
 use aos_core::queue::Priority;
 use aos_core::random::Seed;
@@ -49,6 +49,11 @@ pub struct Answer {
     pub text: String,
 }
 
+fn control() -> Control {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Control::in_memory(&clock)
+}
+
 impl Api {
     pub async fn new() -> Self {
         Self::with(8).await
@@ -60,6 +65,16 @@ impl Api {
 
     /// One that accepts only so many queued runs.
     pub async fn bounded(concurrency: usize, max_queued: u64) -> Self {
+        Self::controlled(concurrency, max_queued, control()).await
+    }
+
+    /// One whose schedules go by a clock of their own.
+    pub async fn scheduled(clock: &VirtualClock) -> Self {
+        let schedules = Arc::new(MemorySchedules::new(Arc::new(clock.clone())));
+        Self::controlled(8, 0, Control { schedules, ..control() }).await
+    }
+
+    async fn controlled(concurrency: usize, max_queued: u64, control: Control) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = MemoryStore::new(Arc::clone(&clock));
         let blobs = store.blobs();
@@ -71,7 +86,7 @@ impl Api {
         let server = Server::new(Ingredients {
             stores,
             registry_store: Arc::new(MemoryRegistry::new()),
-            control: Control::in_memory(&clock),
+            control,
             skills: skills(&calls, &mended),
             flows: flows(),
             adapters: Adapters::new(Arc::new(Switches::default())).with(Arc::new(StubAdapter)),
@@ -110,6 +125,14 @@ impl Api {
         self.send(json_request(Method::POST, path, body)).await
     }
 
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send(json_request(Method::PUT, path, body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Request::delete(path).body(Body::empty()).unwrap()).await
+    }
+
     pub async fn post_empty(&self, path: &str) -> Answer {
         self.send(Request::post(path).body(Body::empty()).unwrap()).await
     }
@@ -117,14 +140,6 @@ impl Api {
     /// Makes `break` and `charge` work from now on.
     pub fn mend(&self) {
         self.mended.store(true, Ordering::SeqCst);
-    }
-
-    pub async fn put(&self, path: &str, body: &Value) -> Answer {
-        self.send(json_request(Method::PUT, path, body)).await
-    }
-
-    pub async fn delete(&self, path: &str) -> Answer {
-        self.send(Request::delete(path).body(Body::empty()).unwrap()).await
     }
 
     /// Makes a run of a workflow that died before it began; gives its id.

@@ -9,7 +9,7 @@ use aos_core::money::Money;
 use aos_core::payload::Payload;
 use aos_core::queue::Priority;
 use aos_core::random::Seed;
-use aos_core::runs::{Claim, Created, NewRun, RunRecord};
+use aos_core::runs::{NewRun, RunRecord};
 use aos_core::time::Timestamp;
 use aos_core::{Failure, codes};
 use axum::Json;
@@ -30,7 +30,6 @@ use crate::http::view::{RunView, WorkflowChoice};
 use crate::http::workflows::ready;
 use crate::plans::ReadyPlan;
 use crate::state::{AppState, durable};
-use crate::worker::Slot;
 
 /// What a run is made of.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -124,7 +123,7 @@ pub async fn create_run(
     };
     // Watched before it is created, so that an end in between is heard.
     let watch = wait.map(|_| state.hub.watch(&new.run));
-    let (record, is_new) = durable(accept(state.clone(), new)).await?;
+    let (record, is_new) = durable(state.clone().accept(new)).await?;
     let record = match (wait, watch) {
         (Some(wait), Some(watch)) if is_new => for_end(&state, watch, record, wait).await?,
         (Some(wait), _) => {
@@ -134,33 +133,6 @@ pub async fn create_run(
         (None, _) => record,
     };
     Ok(answer(record, is_new, wait.is_some()))
-}
-
-/// Makes the run durable and begins it here if there is room.
-async fn accept(state: AppState, new: NewRun) -> ApiResult<(RunRecord, bool)> {
-    if let Err(full) = state.backlog.admit() {
-        // Whoever asks again for what was accepted before still gets it.
-        let Some(key) = &new.idempotency_key else { return Err(full.into()) };
-        let known = state.host.stores.runs.by_key(&new.tenant, key).await?.ok_or(full)?;
-        known.same_request(&new)?;
-        return Ok((known, false));
-    }
-    let slot = state.worker.slot();
-    let claim = slot.as_ref().map(Slot::claim);
-    match state.host.stores.runs.create(new, claim).await? {
-        Created::New(record, Some(lease)) => {
-            if let Some(slot) = slot {
-                slot.start(Claim { lease, record: record.clone() });
-            }
-            Ok((record, true))
-        }
-        Created::New(record, None) => {
-            state.backlog.queued();
-            state.worker.arrived();
-            Ok((record, true))
-        }
-        Created::Existing(record) => Ok((record, false)),
-    }
 }
 
 pub(super) fn answer(record: RunRecord, is_new: bool, waited: bool) -> Response {
@@ -233,6 +205,7 @@ fn start_at(delay: Option<&str>, at: Option<&str>) -> ApiResult<Option<Timestamp
     }
 }
 
-fn empty_object() -> Value {
+/// An input that was left out.
+pub(in crate::http) fn empty_object() -> Value {
     Value::Object(serde_json::Map::new())
 }
