@@ -62,7 +62,7 @@ async fn clients_that_share_a_connection_get_their_own_answers() {
         let bytes = [n; 40];
         let hash = blobs.put(&bytes).await.unwrap();
         for _ in 0..50 {
-            let nothing = Hash::of(&[n]);
+            let nothing = Hash::of([n]);
             let tenant = aos_core::id::TenantId::default();
             let (found, missing, snapshots) =
                 tokio::join!(blobs.get(&hash), blobs.get(&nothing), registry.snapshot(&tenant, &nothing));

@@ -159,11 +159,11 @@ async fn request(api: &Api, n: u64, last: &Mutex<Option<String>>) -> Result<(), 
         (0, Some(run)) => api.http.get(url(&format!("/v1/runs/{run}"))),
         (1, _) => api.http.get(url("/v1/runs?limit=5")),
         _ => {
-            let nap = if n % 3 == 0 { "400ms" } else { "1ms" };
+            let nap = if n.is_multiple_of(3) { "400ms" } else { "1ms" };
             let workflow = json!({"id": "rolling", "steps": [
                 {"id": "nap", "sleep": nap}, {"id": "say", "skill": "echo", "needs": ["nap"], "params": "{{ input }}"}]});
             let request = api.http.post(url("/v1/runs?wait=60s")).json(&json!({"workflow": workflow, "input": n}));
-            if n % 2 == 0 { request.header("idempotency-key", format!("rolling-{n}")) } else { request }
+            if n.is_multiple_of(2) { request.header("idempotency-key", format!("rolling-{n}")) } else { request }
         }
     };
     let answer = request.send().await.map_err(|error| format!("{error:?}"))?;

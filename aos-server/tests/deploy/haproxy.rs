@@ -80,7 +80,8 @@ async fn only_what_does_the_same_once_and_twice_is_asked_again() {
     for (method, key, is_repeated) in
         [("GET", None, true), ("POST", Some("k"), true), ("POST", None, false), ("DELETE", None, false)]
     {
-        (answered.store(0, Ordering::SeqCst), broken.store(0, Ordering::SeqCst));
+        answered.store(0, Ordering::SeqCst);
+        broken.store(0, Ordering::SeqCst);
         let mut failed = 0;
         for _ in 0..REQUESTS {
             let request = http.request(method.parse().unwrap(), format!("http://127.0.0.1:{api}/v1/runs"));
