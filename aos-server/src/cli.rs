@@ -1,12 +1,20 @@
 //! The command line: what there is to say, not what it does.
 
+mod queue;
+mod registry;
+mod runs;
 mod schedules;
 
 use std::path::PathBuf;
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+pub use queue::{
+    DeadWhich, DlqArgs, DlqCommand, Limit, QueueArgs, QueueCommand, SwitchArgs, SwitchCommand, Turn, WorkersArgs,
+    WorkersCommand,
+};
+pub use registry::{Kind, RegistryArgs, RegistryCommand, Version};
+pub use runs::{Answer, ListFilter, PurgeArgs, RunsArgs, RunsCommand, Which};
 pub use schedules::{PutArgs, SchedulesArgs, SchedulesCommand};
 
 const AFTER_HELP: &str = "\
@@ -63,10 +71,20 @@ pub enum Command {
     Golden(GoldenCommand),
     /// Look at runs and steer them.
     Runs(RunsArgs),
+    /// Show the queue, and set how much of a workflow or skill goes on at the same time.
+    Queue(QueueArgs),
+    /// Look at dead runs and decide about them.
+    Dlq(DlqArgs),
+    /// List the processes that advance runs.
+    Workers(WorkersArgs),
+    /// Turn the switches that every process obeys.
+    Switch(SwitchArgs),
     /// Begin runs by the calendar.
     Schedules(SchedulesArgs),
-    /// Export, import, list and compare skills and workflows.
+    /// Export, import, list and compare skills and workflows; snapshots, rollback and audit.
     Registry(RegistryArgs),
+    /// Bring the tables of a database up to date, as servers do when they start.
+    Migrate(MigrateArgs),
     /// Check settings, data and this machine, and say what to do.
     Doctor(ServeArgs),
     /// Print a completion script.
@@ -86,9 +104,9 @@ pub struct ServeArgs {
     /// Port to listen on, 0 for any free one [setting PORT].
     #[arg(long)]
     pub port: Option<String>,
-    /// SQLite file with the data [setting DATABASE_URL].
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub db: Option<PathBuf>,
+    /// SQLite file with the data, or URL of a database [setting DATABASE_URL].
+    #[arg(long, value_name = "FILE|URL", value_hint = ValueHint::FilePath)]
+    pub db: Option<String>,
 }
 
 /// What to run.
@@ -99,9 +117,9 @@ pub struct RunArgs {
     pub file: PathBuf,
     #[command(flatten)]
     pub with: RunWith,
-    /// Keep the run in this SQLite file instead of in memory.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub db: Option<PathBuf>,
+    /// Keep the run in this SQLite file, or in the database at this URL, instead of in memory.
+    #[arg(long, value_name = "FILE|URL", value_hint = ValueHint::FilePath)]
+    pub db: Option<String>,
     /// Save the run as a golden file.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub golden: Option<PathBuf>,
@@ -182,122 +200,20 @@ pub struct Target {
     /// Server to ask [setting AOS_URL].
     #[arg(long, global = true, value_hint = ValueHint::Url)]
     pub url: Option<String>,
-    /// Read and write this SQLite file instead of asking a server.
-    #[arg(id = "target_db", long = "db", global = true, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "url")]
-    pub db: Option<PathBuf>,
+    /// Read and write this SQLite file, or the database at this URL, instead of asking a server.
+    #[arg(id = "target_db", long = "db", global = true, value_name = "FILE|URL", value_hint = ValueHint::FilePath, conflicts_with = "url")]
+    pub db: Option<String>,
 }
 
-/// `runs …`
-#[derive(Debug, Args)]
-pub struct RunsArgs {
-    #[command(flatten)]
-    pub target: Target,
-    #[command(subcommand)]
-    pub command: RunsCommand,
-}
-
-/// `runs …`
-#[derive(Debug, Subcommand)]
-pub enum RunsCommand {
-    /// List runs, newest first.
-    List {
-        /// Only in these states: queued, running, parked, succeeded, failed, cancelled, dead.
-        #[arg(long = "state", value_delimiter = ',', value_parser = state)]
-        states: Vec<aos_core::runs::RunState>,
-        /// Only of this workflow.
-        #[arg(long, value_name = "ID")]
-        workflow: Option<String>,
-        /// At most this many.
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        limit: u32,
-    },
-    /// Show one run.
-    Get(RunId),
-    /// Print a run's journal, one entry a line.
-    Journal(RunId),
-    /// Ask a run to stop.
-    Cancel {
-        #[command(flatten)]
-        run: RunId,
-        /// Why, for the journal.
-        #[arg(long, default_value = "cancelled from the command line")]
-        reason: String,
-    },
-    /// Send a signal to a run.
-    Signal {
-        #[command(flatten)]
-        run: RunId,
-        /// The signal's name.
-        #[arg(value_parser = NonEmptyStringValueParser::new())]
-        name: String,
-        /// What it carries: JSON, `@file`, or `-` for standard input; null when left out.
-        #[arg(long, value_name = "JSON|@FILE|-")]
-        payload: Option<String>,
-    },
-    /// Start a new run that shares a run's history up to an effect and does that effect anew.
-    Fork {
-        #[command(flatten)]
-        run: RunId,
-        /// The first effect that is done anew.
-        #[arg(long = "at", value_name = "EFFECT", value_parser = NonEmptyStringValueParser::new())]
-        effect: String,
-        /// Give the effect this output instead of doing it: JSON, `@file`, or `-`.
-        #[arg(long = "with-output", value_name = "JSON|@FILE|-")]
-        edited: Option<String>,
-    },
-    /// Wait until a run has ended; fails when the run did.
-    Wait {
-        #[command(flatten)]
-        run: RunId,
-        /// Give up after this many seconds.
-        #[arg(long, value_name = "SECONDS")]
-        timeout: Option<u64>,
-    },
-}
-
-/// A run's id.
+/// Which database to bring up to date.
 #[derive(Clone, Debug, Args)]
-pub struct RunId {
-    /// The run.
-    #[arg(value_name = "RUN", value_parser = run_id)]
-    pub id: aos_core::id::RunId,
-}
-
-/// `registry …`
-#[derive(Debug, Args)]
-pub struct RegistryArgs {
-    #[command(flatten)]
-    pub target: Target,
-    #[command(subcommand)]
-    pub command: RegistryCommand,
-}
-
-/// `registry …`
-#[derive(Debug, Subcommand)]
-pub enum RegistryCommand {
-    /// Write every skill contract and workflow as one JSON document.
-    Export {
-        /// Where to write; standard output when left out.
-        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-        to: Option<PathBuf>,
-    },
-    /// Add what an exported document holds; what is there already stays.
-    Import {
-        /// The document; `-` for standard input.
-        #[arg(value_hint = ValueHint::FilePath)]
-        file: PathBuf,
-    },
-    /// List skills and workflows.
-    List,
-    /// Say how two exported documents differ, and which version bump each change needs; fails on breaking changes.
-    Diff {
-        /// The older document.
-        #[arg(value_hint = ValueHint::FilePath)]
-        old: PathBuf,
-        /// The newer document; what the server has when left out.
-        #[arg(value_hint = ValueHint::FilePath)]
-        new: Option<PathBuf>,
-    },
+pub struct MigrateArgs {
+    /// SQLite file, or URL of a database [setting DATABASE_URL].
+    #[arg(long, value_name = "FILE|URL", value_hint = ValueHint::FilePath)]
+    pub db: Option<String>,
+    /// Only show the changes that the tables lack, with their SQL.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {

@@ -1,6 +1,6 @@
 //! The machine's clock, behind the core's contract.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aos_core::BoxFuture;
 use aos_core::time::{Clock, Timestamp};
@@ -21,17 +21,50 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()> {
-        // The timer counts monotonic time, the deadline is wall time: look again after a while, so that a clock that
-        // was set forward is noticed.
-        const LOOK_AGAIN: Duration = Duration::from_secs(60);
-        Box::pin(async move {
-            loop {
-                let left = deadline.since(now());
-                if left.is_zero() {
-                    return;
-                }
-                tokio::time::sleep(left.min(LOOK_AGAIN)).await;
-            }
-        })
+        Box::pin(sleep_until(now, deadline))
+    }
+}
+
+/// Resolves when `deadline` has come by the clock that `now` reads.
+pub(crate) async fn sleep_until(now: impl Fn() -> Timestamp, deadline: Timestamp) {
+    // The timer counts monotonic time, the deadline is wall time: look again after a while, so that a clock that was
+    // set forward is noticed.
+    const LOOK_AGAIN: Duration = Duration::from_secs(60);
+    loop {
+        let left = deadline.since(now());
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+    }
+}
+
+/// A clock that only goes forward, whatever somebody does to the machine's: for spans of time within this process.
+#[derive(Clone, Copy, Debug)]
+pub struct MonotonicClock {
+    began: Instant,
+    began_at: Timestamp,
+}
+
+impl MonotonicClock {
+    /// A clock that agrees with the machine's for now.
+    pub fn new() -> Self {
+        Self { began: Instant::now(), began_at: now() }
+    }
+}
+
+impl Default for MonotonicClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for MonotonicClock {
+    fn now(&self) -> Timestamp {
+        self.began_at.saturating_add(self.began.elapsed())
+    }
+
+    fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(deadline.since(self.now())))
     }
 }

@@ -2,7 +2,7 @@
 //! once, and the worker learns when a parked run is due.
 //!
 //! The hub speeds things up and is never needed for correctness: another process may advance a run, so whoever waits
-//! also looks at the store from time to time.
+//! also looks at the store from time to time. With hints between processes it does so at once.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -17,6 +17,7 @@ use aos_core::runs::StoreError;
 use aos_core::time::Timestamp;
 use tokio::sync::{Notify, watch};
 
+use crate::backend::redis::{Hint, Hints};
 use crate::telemetry::Metrics;
 use crate::worker::verify::Verifier;
 
@@ -32,13 +33,33 @@ pub struct Progress {
     pub finished: bool,
 }
 
+/// What a watch has heard of its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// This process has got it so far.
+    Here(Progress),
+    /// Another process has got it further, it says.
+    Further,
+    /// It has ended or got a message elsewhere: only the store knows.
+    Changed,
+}
+
 /// Tells watchers of runs about progress, and the worker about work.
 #[derive(Default)]
 pub struct Hub {
-    watched: Mutex<HashMap<RunId, watch::Sender<Progress>>>,
+    hints: Option<Hints>,
+    watched: Mutex<HashMap<RunId, watch::Sender<Told>>>,
     due: Mutex<BinaryHeap<Reverse<Timestamp>>>,
     work: Notify,
     appends: AtomicU64,
+}
+
+/// What watchers of a run are told: the progress here, and how often there was word from elsewhere.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    progress: Progress,
+    further: u64,
+    changed: u64,
 }
 
 impl Hub {
@@ -47,15 +68,53 @@ impl Hub {
         Arc::default()
     }
 
+    /// A hub that also gives hints to other processes.
+    pub fn with_hints(hints: Hints) -> Arc<Self> {
+        Arc::new(Self { hints: Some(hints), ..Self::default() })
+    }
+
     /// Begins to watch a run. Watch first and read the store after that, so that no change is lost in between.
     pub fn watch(self: &Arc<Self>, run: &RunId) -> Watch {
         let receiver = lock(&self.watched).entry(run.clone()).or_default().subscribe();
-        Watch { hub: Arc::clone(self), run: run.clone(), receiver }
+        let seen = *receiver.borrow();
+        Watch { hub: Arc::clone(self), run: run.clone(), receiver, seen }
     }
 
     /// Says that there may be runs to claim.
     pub fn work_arrived(&self) {
         self.work.notify_one();
+    }
+
+    /// Says so to other processes, too.
+    pub fn work_for_all(&self) {
+        self.work_arrived();
+        self.tell(|| Hint::Work);
+    }
+
+    /// Gives a hint that a switch was turned here.
+    pub fn turned_a_switch(&self) {
+        self.tell(|| Hint::Switches);
+    }
+
+    /// Passes a hint of another process on to those whom it concerns.
+    pub fn hear(&self, hint: &Hint) {
+        let told = |run: &RunId, change: fn(&mut Told)| {
+            if let Some(sender) = lock(&self.watched).get(run) {
+                sender.send_modify(change);
+            }
+        };
+        match hint {
+            Hint::Work => self.work_arrived(),
+            Hint::Entries(run) => told(run, |told| told.further += 1),
+            Hint::Run(_, run) => told(run, |told| told.changed += 1),
+            Hint::Registry(_) | Hint::Switches => {}
+        }
+    }
+
+    fn tell(&self, hint: impl FnOnce() -> Hint) {
+        if let Some(hints) = &self.hints {
+            hints.tell(hint());
+        }
     }
 
     /// Resolves after [`Hub::work_arrived`].
@@ -84,7 +143,12 @@ impl Hub {
     fn appended(&self, append: &Done) {
         self.appends.fetch_add(1, Ordering::Relaxed);
         if let Some(sender) = lock(&self.watched).get(&append.run) {
-            sender.send_replace(Progress { entries: append.entries, finished: append.finished });
+            let progress = Progress { entries: append.entries, finished: append.finished };
+            sender.send_modify(|told| told.progress = progress);
+        }
+        // The store tells of a run's end.
+        if !append.finished {
+            self.tell(|| Hint::Entries(append.run.clone()));
         }
         if let Some(at) = append.wake_at {
             let mut due = lock(&self.due);
@@ -101,23 +165,35 @@ impl Hub {
 pub struct Watch {
     hub: Arc<Hub>,
     run: RunId,
-    receiver: watch::Receiver<Progress>,
+    receiver: watch::Receiver<Told>,
+    seen: Told,
 }
 
 impl Watch {
-    /// Resolves at the next progress after the last one this watch has seen.
-    pub async fn progress(&mut self) -> Progress {
+    /// Resolves at the next word of the run after the last one this watch has heard.
+    pub async fn progress(&mut self) -> Heard {
         if self.receiver.changed().await.is_err() {
             // The sender lives as long as a watch does; without one there is nothing to hear.
             std::future::pending::<()>().await;
         }
-        *self.receiver.borrow_and_update()
+        let told = *self.receiver.borrow_and_update();
+        let seen = std::mem::replace(&mut self.seen, told);
+        if told.progress.finished || told.changed == seen.changed && told.further == seen.further {
+            Heard::Here(told.progress)
+        } else if told.changed == seen.changed {
+            Heard::Further
+        } else {
+            Heard::Changed
+        }
     }
 
-    /// Resolves once this process has ended the run.
+    /// Resolves once this process has ended the run, or once another one may have done so.
     pub async fn finished(&mut self) {
-        if self.receiver.wait_for(|progress| progress.finished).await.is_err() {
-            std::future::pending::<()>().await;
+        let seen = self.seen.changed;
+        let told = self.receiver.wait_for(|told| told.progress.finished || told.changed != seen).await;
+        match told.map(|told| *told) {
+            Ok(told) => self.seen = told,
+            Err(_) => std::future::pending().await,
         }
     }
 }
@@ -215,7 +291,7 @@ mod tests {
         let mut one = hub.watch(&RunId::new("one").unwrap());
         hub.appended(&done("two", 9, true));
         hub.appended(&done("one", 3, false));
-        assert_eq!(one.progress().await, Progress { entries: 3, finished: false });
+        assert_eq!(one.progress().await, Heard::Here(Progress { entries: 3, finished: false }));
         hub.appended(&done("one", 4, true));
         one.finished().await;
         let again = hub.watch(&RunId::new("one").unwrap());
@@ -223,6 +299,24 @@ mod tests {
         assert_eq!(lock(&hub.watched).len(), 1);
         drop(again);
         assert!(lock(&hub.watched).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_watch_hears_of_other_processes() {
+        let (hub, run) = (Hub::new(), RunId::new("one").unwrap());
+        let mut watch = hub.watch(&run);
+        hub.hear(&Hint::Run(TenantId::default(), RunId::new("two").unwrap()));
+        hub.hear(&Hint::Entries(run.clone()));
+        assert_eq!(watch.progress().await, Heard::Further);
+        hub.hear(&Hint::Entries(run.clone()));
+        hub.hear(&Hint::Run(TenantId::default(), run.clone()));
+        assert_eq!(watch.progress().await, Heard::Changed);
+        hub.appended(&done("one", 3, false));
+        assert_eq!(watch.progress().await, Heard::Here(Progress { entries: 3, finished: false }));
+        hub.hear(&Hint::Run(TenantId::default(), run));
+        watch.finished().await;
+        hub.appended(&done("one", 4, true));
+        watch.finished().await;
     }
 
     #[test]

@@ -12,7 +12,7 @@ use aos_core::llm::{Adapters, LlmAdapter, STUB, StubAdapter, Switches};
 use aos_core::registry::{Registry, RegistryStore};
 use aos_core::skill::Skill;
 use aos_core::skill::schema::JsonSchemas;
-use aos_core::time::Clock;
+use aos_core::time::{Clock, Timestamp};
 use aos_core::workflow::Plan;
 use aos_core::{Failure, codes};
 use axum::Router;
@@ -21,9 +21,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::backend::redis::{Hint, Redis};
 use crate::backend::{Backend, Control};
 use crate::backlog::{self, Backlog};
-use crate::clock::{self, SystemClock};
+use crate::clock;
 use crate::config::{Config, Database};
 use crate::http;
 use crate::hub::{HeardJournal, Hub};
@@ -90,10 +91,19 @@ pub struct Ingredients {
     pub worker: WorkerSettings,
     /// No run is accepted when this many are queued; 0 for no bound.
     pub max_queued: u64,
+    /// Redis, and the store whose changes are made known by it.
+    pub redis: Option<(Redis, Backend)>,
     /// What is counted; share it with the adapters.
     pub metrics: Metrics,
     /// Whether inputs and outputs of skills are logged.
     pub log_skill_params: bool,
+}
+
+/// What a process brings to the registry.
+enum Brings {
+    /// The skills of its release.
+    Skills,
+    Nothing,
 }
 
 /// A server that answers nobody and does nothing yet.
@@ -101,6 +111,7 @@ pub struct Server {
     state: AppState,
     verification: Verification,
     limits: SkillLimits,
+    backend: Option<Backend>,
 }
 
 impl Server {
@@ -119,13 +130,19 @@ impl Server {
             clock,
             worker,
             max_queued,
+            redis,
             metrics,
             log_skill_params,
         } = ingredients;
+        let (redis, backend) = redis.unzip();
+        let hub = match &redis {
+            Some(redis) => Hub::with_hints(redis.hints().clone()),
+            None => Hub::new(),
+        };
         let registry = Registry::build(TenantId::default(), Arc::new(JsonSchemas::new()));
         registry.refresh(&*registry_store).await?;
-        register(&registry, &*registry_store, &skills, &flows.1).await?;
-        let (hub, leases) = (Hub::new(), Leases::new());
+        register(&registry, &*registry_store, &skills, &flows.1, clock.now()).await?;
+        let leases = Leases::new();
         let (verifier, verification, findings) = verification(metrics.clone());
         let journal = HeardJournal::new(stores.journal, Arc::clone(&hub), verifier, metrics.clone());
         let stores = Stores { journal: Arc::new(journal), ..stores };
@@ -137,7 +154,7 @@ impl Server {
         host.lease = worker.lease;
         host.park_after = Some(PARK_AFTER);
         let driver = Arc::new(host.clone());
-        let worker = Worker::new(worker, driver, stores, leases, Arc::clone(&hub), metrics.clone());
+        let worker = Worker::new(worker, driver, stores, clock, leases, Arc::clone(&hub), metrics.clone());
         let switches = Arc::clone(adapters.switches());
         let switchboard = Switchboard::new(Arc::clone(&control.switches), switches, worker.clone());
         switchboard.read().await?;
@@ -153,6 +170,7 @@ impl Server {
             backlog: Backlog::new(max_queued),
             worker,
             hub,
+            redis,
             metrics,
             findings,
             tenant: TenantId::default(),
@@ -160,7 +178,7 @@ impl Server {
             leaving: CancellationToken::new(),
             stopping: CancellationToken::new(),
         });
-        Ok(Self { state, verification, limits })
+        Ok(Self { state, verification, limits, backend })
     }
 
     /// The server that settings describe, on its state of record; gives that too, to be closed at the end.
@@ -173,25 +191,49 @@ impl Server {
         if left > 0 {
             tracing::warn!(runs = left, "the server before this one was killed; going on with the runs it had in hand");
         }
+        Ok((Self::on(&backend, config, Brings::Skills).await?, backend))
+    }
+
+    /// The API on a database that others may be working on. It registers nothing, changes no tables and advances no
+    /// runs.
+    ///
+    /// # Errors
+    /// As [`Server::from_config`]; tables that lack changes of this release.
+    pub async fn beside(config: &Config) -> Result<(Self, Backend), Failure> {
+        let backend = Backend::open_as_it_is(&config.database).await?;
+        let server = Self::on(&backend, config, Brings::Nothing).await?;
+        // What is created here is left for a server to advance.
+        server.state.worker.stop();
+        Ok((server, backend))
+    }
+
+    async fn on(backend: &Backend, config: &Config, brings: Brings) -> Result<Self, Failure> {
         let metrics = Metrics::new()?;
+        let redis = match &config.redis {
+            Some(url) => Some(Redis::open(url, metrics.clone()).await?),
+            None => None,
+        };
         let adapters = adapters(config, &metrics);
         let id = format!("{}-{}", std::process::id(), uuid::Uuid::now_v7().simple());
         let id = WorkerId::new(id).map_err(|e| Failure::new(codes::INTERNAL, e.to_string()))?;
-        let server = Self::new(Ingredients {
+        Self::new(Ingredients {
             stores: backend.stores(),
             registry_store: backend.registry(),
             control: backend.control(),
-            skills: skill::all(config, &adapters)?,
+            skills: match brings {
+                Brings::Skills => skill::all(config, &adapters)?,
+                Brings::Nothing => Vec::new(),
+            },
             flows: (Flows::new(), Vec::new()),
             adapters,
-            clock: Arc::new(SystemClock),
+            clock: backend.clock(),
             worker: WorkerSettings { lease: config.worker.lease, ..WorkerSettings::new(id, config.worker.concurrency) },
             max_queued: config.worker.max_queued,
+            redis: redis.map(|redis| (redis, backend.clone())),
             metrics,
             log_skill_params: config.log.skill_params,
         })
-        .await?;
-        Ok((server, backend))
+        .await
     }
 
     /// What the handlers share.
@@ -207,13 +249,13 @@ impl Server {
     /// Begins to work: claims and advances runs, begins those of schedules, replays ended ones, follows registry and
     /// switches.
     pub fn start(self, role: Role) -> Running {
-        let Self { state, verification, limits } = self;
+        let Self { state, verification, limits, backend } = self;
         let done = CancellationToken::new();
         let worker = tokio::spawn({
             let worker = state.worker.clone();
             async move { worker.run().await }
         });
-        let background = vec![
+        let mut background = vec![
             tokio::spawn(verification.run(state.host.clone(), done.clone())),
             tokio::spawn(follow_registry(state.clone(), done.clone())),
             tokio::spawn(state.switchboard.clone().follow(done.clone())),
@@ -228,6 +270,10 @@ impl Server {
             tokio::spawn(backlog::keep_counting(state.clone(), done.clone())),
             tokio::spawn(schedule::run(state.clone(), done.clone())),
         ];
+        if let (Some(redis), Some(backend)) = (&state.redis, backend) {
+            backend.tell(redis.hints().clone());
+            background.push(tokio::spawn(hear(state.clone(), backend, done.clone())));
+        }
         Running { state, role, worker, background, done }
     }
 }
@@ -364,8 +410,8 @@ async fn register(
     store: &dyn RegistryStore,
     skills: &[Arc<dyn Skill>],
     plans: &[Arc<Plan>],
+    now: Timestamp,
 ) -> Result<(), Failure> {
-    let now = clock::now();
     for skill in skills {
         registry.commit(store, |registry| registry.register(Arc::clone(skill), now)).await?;
     }
@@ -374,6 +420,19 @@ async fn register(
         registry.commit(store, |registry| registry.register_plan(code.clone(), Arc::clone(plan), now)).await?;
     }
     Ok(())
+}
+
+/// Passes on what other processes give hints of.
+async fn hear(state: AppState, backend: Backend, done: CancellationToken) {
+    let Some(redis) = &state.redis else { return };
+    let passed_on = |hint: Hint| {
+        state.hub.hear(&hint);
+        backend.hear(&hint);
+        if hint == Hint::Switches {
+            state.switchboard.look();
+        }
+    };
+    done.run_until_cancelled(redis.hints().listen(passed_on)).await;
 }
 
 /// Takes over what other processes, or an operator in the database, change in the registry.

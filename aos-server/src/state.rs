@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::backend::Control;
+use crate::backend::redis::Redis;
 use crate::backlog::Backlog;
 use crate::hub::Hub;
 use crate::plans::{PlanKey, Plans, ReadyPlan};
@@ -52,6 +53,8 @@ pub struct Parts {
     pub worker: Worker,
     /// Who waits for which run.
     pub hub: Arc<Hub>,
+    /// Redis, when there is one.
+    pub redis: Option<Redis>,
     /// What is counted.
     pub metrics: Metrics,
     /// What replays have found.
@@ -110,6 +113,11 @@ impl AppState {
             }
             Created::Existing(record) => Ok((record, false)),
         }
+    }
+
+    /// The time, by the clock of all processes that share the state of record.
+    pub fn now(&self) -> Timestamp {
+        self.host.clock.now()
     }
 
     /// Whether the process takes on work, and will for all it knows.

@@ -83,6 +83,47 @@ fn commands_ask_for_what_they_mean() {
             "GET /prefix/v1/runs?limit=3&state=failed%2Cdead&workflow=a",
             "",
         ),
+        (
+            &["runs", "list", "--parent", "p1", "--older-than", "2h"],
+            "GET /prefix/v1/runs?limit=50&parent=p1&older_than=2h",
+            "",
+        ),
+        (&["runs", "pause", "r1"], "POST /prefix/v1/runs/r1/pause", ""),
+        (&["runs", "resume", "r1"], "POST /prefix/v1/runs/r1/resume", ""),
+        (&["runs", "retry", "r1"], "POST /prefix/v1/runs/r1/retry", ""),
+        (
+            &["runs", "approve", "r1", "--by", "Ada", "--name", "legal"],
+            "POST /prefix/v1/runs/r1/approve",
+            r#"{"by":"Ada","comment":null,"name":"legal"}"#,
+        ),
+        (
+            &["runs", "reject", "r1", "--comment", "too dear"],
+            "POST /prefix/v1/runs/r1/reject",
+            r#"{"by":null,"comment":"too dear","name":null}"#,
+        ),
+        (&["queue"], "GET /prefix/v1/queue", ""),
+        (&["queue", "show"], "GET /prefix/v1/queue", ""),
+        (&["queue", "limit", "greet", "3"], "PUT /prefix/v1/queue/limits/greet", r#"{"max":3}"#),
+        (&["queue", "limit", "greet", "none"], "DELETE /prefix/v1/queue/limits/greet", ""),
+        (&["queue", "limit", "--skill", "pay", "0"], "PUT /prefix/v1/queue/skill-limits/pay", r#"{"max":0}"#),
+        (&["dlq", "list", "--workflow", "a"], "GET /prefix/v1/dead-letters?limit=50&workflow=a", ""),
+        (&["dlq", "retry", "r1"], "POST /prefix/v1/dead-letters/r1/retry", ""),
+        (&["dlq", "discard", "r1", "--reason", "no"], "POST /prefix/v1/dead-letters/r1/discard", r#"{"reason":"no"}"#),
+        (&["workers"], "GET /prefix/v1/workers", ""),
+        (&["switch", "list", "--history", "3"], "GET /prefix/v1/switches?history=3", ""),
+        (
+            &["switch", "on", "pause-claims", "--reason", "storm", "--by", "Ada"],
+            "PUT /prefix/v1/switches/pause_claims",
+            r#"{"by":"Ada","on":true,"reason":"storm"}"#,
+        ),
+        (&["registry", "snapshot"], "POST /prefix/v1/registry/snapshots", ""),
+        (&["registry", "audit", "--limit", "5"], "GET /prefix/v1/registry/audit?limit=5", ""),
+        (
+            &["registry", "disable", "skill", "pay@1.0.0", "--reason", "leak"],
+            "POST /prefix/v1/skills/pay@1.0.0/disable",
+            r#"{"reason":"leak"}"#,
+        ),
+        (&["registry", "enable", "workflow", "greet@1.0.0"], "POST /prefix/v1/workflows/greet@1.0.0/enable", ""),
         (&["runs", "cancel", "r1", "--reason", "no need"], "POST /prefix/v1/runs/r1/cancel", r#"{"reason":"no need"}"#),
         (&["runs", "signal", "r1", "a/b?c", "--payload", "[1]"], "POST /prefix/v1/runs/r1/signals/a%2Fb%3Fc", "[1]"),
         (&["runs", "signal", "r1", "go"], "POST /prefix/v1/runs/r1/signals/go", "null"),
@@ -132,6 +173,73 @@ fn lists_follow_their_pages_up_to_the_limit() {
     let fake = Fake::new(&[page(&[], None)]);
     assert_eq!(fake.aos(&["runs", "list"]).exits(0).out, "no runs\n");
     assert_eq!(fake.aos(&["runs", "list", "-o", "json"]).exits(0).json(), json!([]));
+}
+
+#[test]
+fn bulk_commands_say_what_they_mean_and_go_on_until_there_is_no_more() {
+    let nothing =
+        json!({"matched": 0, "done": 0, "skipped": 0, "failed": 0, "errors": [], "sample": [], "more": false});
+    for (args, body) in [
+        (
+            &["runs", "cancel", "--all"][..],
+            json!({"action": "cancel", "filter": {"all": true}, "reason": "cancelled from the command line"}),
+        ),
+        (
+            &[
+                "runs",
+                "pause",
+                "--all",
+                "--workflow",
+                "a",
+                "--state",
+                "queued,parked",
+                "--parent",
+                "p",
+                "--older-than",
+                "1h",
+            ],
+            json!({"action": "pause", "filter": {"workflow": "a", "states": ["queued", "parked"], "parent": "p", "older_than": "1h"}}),
+        ),
+        (&["runs", "resume", "--all"], json!({"action": "resume", "filter": {"all": true}})),
+        (
+            &["runs", "retry", "--all", "--state", "failed"],
+            json!({"action": "retry", "filter": {"states": ["failed"]}}),
+        ),
+        (&["runs", "purge", "--older-than", "30d"], json!({"action": "purge", "filter": {"older_than": "30d"}})),
+        (&["runs", "purge", "--all", "--state", "dead"], json!({"action": "purge", "filter": {"states": ["dead"]}})),
+        (&["dlq", "retry", "--all"], json!({"action": "retry", "filter": {"states": ["dead"]}})),
+        (
+            &["dlq", "discard", "--all", "--workflow", "a", "--reason", "no"],
+            json!({"action": "discard", "filter": {"states": ["dead"], "workflow": "a"}, "reason": "no"}),
+        ),
+    ] {
+        for dry_run in [false, true] {
+            let fake = Fake::new(&[("200 OK", nothing.to_string())]);
+            let flag = if dry_run { &["--dry-run"][..] } else { &[] };
+            fake.aos(&[args, flag].concat()).exits(0).prints("0 runs");
+            let mut body = body.clone();
+            body["dry_run"] = dry_run.into();
+            let asked = fake.asked();
+            let [(line, sent)] = &asked[..] else { panic!("{asked:?}") };
+            assert_eq!(line, "POST /prefix/v1/runs/bulk", "{args:?}");
+            assert_eq!(serde_json::from_str::<Value>(sent).unwrap(), body, "{args:?}");
+        }
+    }
+    let step = |done: u64, failed: u64, next: Option<&str>| {
+        let errors: Vec<_> = (0..failed).map(|_| json!({"run": "r9", "outcome": "failed", "message": "oh"})).collect();
+        let view = json!({"matched": done, "done": done, "skipped": 1, "failed": failed, "errors": errors,
+            "more": next.is_some(), "next": next});
+        ("200 OK", view.to_string())
+    };
+    let fake = Fake::new(&[step(5, 0, Some("c1")), step(4, 1, Some("c2")), step(3, 0, None)]);
+    let done = fake.aos(&["runs", "pause", "--all", "-o", "json"]).exits(1).json();
+    assert_eq!((&done["done"], &done["skipped"], &done["failed"]), (&json!(12), &json!(3), &json!(1)), "{done}");
+    assert_eq!(done["errors"][0]["run"], "r9");
+    let cursors: Vec<Value> =
+        fake.asked().iter().map(|(_, body)| serde_json::from_str::<Value>(body).unwrap()["cursor"].clone()).collect();
+    assert_eq!(cursors, [json!(null), json!("c1"), json!("c2")]);
+    let fake = Fake::new(&[step(1, 1, None)]);
+    fake.aos(&["runs", "retry", "--all"]).exits(1).prints("1 run retried, 1 skipped, 1 failed").prints("failed r9: oh");
 }
 
 #[test]

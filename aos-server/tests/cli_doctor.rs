@@ -67,6 +67,35 @@ fn torn_database(place: &Place) -> Vec<u8> {
 }
 
 #[test]
+fn redis_is_looked_at_and_never_stops_a_start() {
+    let (place, redis) = (Place::new(), aos_testkit::service::Redis::start(&["maxmemory=100mb"]).unwrap());
+    let (plain, tls) = (redis.url(), format!("rediss://127.0.0.1:{}", redis.port()));
+    let socket = format!("unix://{}", redis.socket().display());
+    let nobody = "redis://:hunter2@127.0.0.1:1".to_owned();
+    let doctor = |url: &str| {
+        let done = run(place.command(&["doctor", "--port", "0", "-o", "json"]).env("REDIS_URL", url), b"").exits(0);
+        assert!(!done.out.contains("hunter2"), "{}", done.out);
+        check(&done.json(), "redis").clone()
+    };
+    for (url, level, found) in [
+        (&plain, "ok", "answers, and takes writes"),
+        (&socket, "ok", "answers, and takes writes"),
+        (&nobody, "warning", "Redis at 127.0.0.1:1 is of no use: Connection refused"),
+        (&format!("redis://:hunter2@127.0.0.1:{}", redis.port()), "warning", "authentication failed"),
+        // The other end doesn't speak TLS; this one does.
+        (&tls, "warning", "is of no use: "),
+    ] {
+        let check = doctor(url);
+        let says = check["found"].as_str().unwrap().to_lowercase();
+        assert!(check["level"] == level && says.contains(&found.to_lowercase()), "{url}: {check}");
+        assert!(!says.contains("no connection has been made yet"), "{url}: {check}");
+        assert_eq!(check["advice"].is_string(), level == "warning", "{check}");
+    }
+    redis.cli(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
+    assert!(doctor(&plain)["advice"].as_str().unwrap().contains("maxmemory"));
+}
+
+#[test]
 fn unknown_keys_are_warnings() {
     let place = Place::new();
     let mut command = place.command(&["doctor", "--port", "0"]);

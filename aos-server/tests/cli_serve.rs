@@ -4,81 +4,12 @@
 
 mod cli_support;
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use cli_support::{Done, Place, run};
+use cli_support::server::{Server, start};
+use cli_support::{Place, run};
 use serde_json::{Value, json};
-
-/// A server that runs until it is dropped.
-struct Server {
-    child: Child,
-    url: String,
-    first_screen: String,
-    place: Place,
-}
-
-impl Server {
-    fn start() -> Self {
-        let place = Place::new();
-        let (child, url, first_screen) = start(&place);
-        Self { child, url, first_screen, place }
-    }
-
-    /// Runs a client command against it.
-    fn aos(&self, args: &[&str]) -> Done {
-        self.place.aos(&[args, &["--url", &self.url][..]].concat())
-    }
-
-    /// Creates a run of an inline definition.
-    fn create(&self, definition: Value, input: Value) -> String {
-        let body = json!({"workflow": definition, "input": input}).to_string();
-        let url = format!("{}/v1/runs", self.url);
-        let done =
-            curl(&["-sS", "--fail-with-body", &url, "-H", "content-type: application/json", "-d", &body]).exits(0);
-        done.json()["id"].as_str().unwrap().to_owned()
-    }
-
-    /// Ends it as an operator does; gives its exit code.
-    fn stop(&mut self) -> Option<i32> {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[allow(clippy::zombie_processes, reason = "a test that fails here ends anyway")]
-fn start(place: &Place) -> (Child, String, String) {
-    let mut command = place.command(&["serve", "--port", "0"]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let (sender, lines) = mpsc::channel();
-    let err = BufReader::new(child.stderr.take().unwrap());
-    // Read to the end, so that the server never waits for a reader.
-    std::thread::spawn(move || err.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
-    let mut screen = String::new();
-    loop {
-        let line = lines.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|e| panic!("{e} after:\n{screen}"));
-        screen = format!("{screen}{line}\n");
-        if line.contains("curl ") {
-            let after = screen.split("http://127.0.0.1:").nth(1).unwrap();
-            let port: String = after.chars().take_while(char::is_ascii_digit).collect();
-            return (child, format!("http://127.0.0.1:{port}"), screen);
-        }
-    }
-}
-
-fn curl(args: &[&str]) -> Done {
-    run(Command::new("curl").args(args), b"")
-}
 
 fn greet() -> Value {
     json!({"id": "greet", "steps": [{"id": "hello", "skill": "echo", "params": {"text": "Hello, {{ input.name }}!"}}]})
@@ -223,7 +154,7 @@ fn a_server_that_was_killed_goes_on_where_it_was() {
     let id = server.create(approval(), json!({}));
     server.child.kill().unwrap();
     server.child.wait().unwrap();
-    let (child, url, _) = start(&server.place);
+    let (child, url, _) = start(&server.place, &[]);
     (server.child, server.url) = (child, url);
     server.aos(&["runs", "signal", &id, "approval"]).exits(0);
     server.aos(&["runs", "wait", &id]).exits(0).prints("succeeded");
@@ -241,7 +172,7 @@ fn a_server_that_is_asked_twice_ends_at_once() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(server.child.wait().unwrap().code(), Some(1));
-    let (child, url, _) = start(&server.place);
+    let (child, url, _) = start(&server.place, &[]);
     (server.child, server.url) = (child, url);
     server.aos(&["runs", "wait", &id]).exits(0).prints("succeeded");
 }

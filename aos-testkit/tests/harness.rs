@@ -11,12 +11,12 @@ use std::sync::Arc;
 use aos_core::event::RunStatus;
 use aos_core::flow::{Ctx, Flows};
 use aos_core::memory::VirtualClock;
-use aos_core::skill::{CrashClass, SkillContract};
+use aos_core::skill::{CrashClass, Skill as _, SkillContract, TypedSkill};
 use aos_core::workflow::PlanBuilder;
 use aos_core::{Failure, codes};
 use aos_testkit::fault::{Faults, Faulty, Rates};
 use aos_testkit::harness::{ERR_STALLED, Harness, Kill, START};
-use aos_testkit::skills::{TestSkills, Web};
+use aos_testkit::skills::{Skills, TestSkills, Web};
 use serde_json::{Value, json};
 
 fn order(refuse: bool) -> Value {
@@ -111,6 +111,43 @@ fn faulty_stores_delay_and_change_nothing() {
 }
 
 #[test]
+fn a_parent_does_not_learn_that_a_store_failed_under_its_child() {
+    async fn parent(ctx: Ctx, (): ()) -> Result<Value, Failure> {
+        let children = ctx.map(vec![1, 2, 3], |ctx, n| async move { ctx.child("child", &n).await?.to::<u64>() }).await;
+        Ok(json!(children.into_iter().collect::<Result<Vec<_>, _>>()?))
+    }
+    async fn child(ctx: Ctx, n: u64) -> Result<u64, Failure> {
+        let twice: u64 = ctx.call("double", &n).await?.to()?;
+        ctx.call("double", &twice).await?.to()
+    }
+    let contract = SkillContract::idempotent("double", "1.0.0").unwrap();
+    let double = TypedSkill::new(contract, |n: u64, _| async move { Ok(2 * n) });
+    let mut flows = Flows::new();
+    flows.register("parent", "1.0.0", parent).unwrap();
+    flows.register("child", "1.0.0", child).unwrap();
+    let child = PlanBuilder::code("child", "1.0.0").unwrap().skill(double.contract()).unwrap().build();
+    let plan = PlanBuilder::code("parent", "1.0.0").unwrap().child(child).build();
+    let skills = Arc::new(Skills::new().with(double));
+    let harness = || Harness::new(Arc::clone(&plan), Arc::clone(&skills) as _).flows(flows.clone()).workers(2);
+    let expected = harness().run().unwrap().content_hash();
+    let mut injected = 0;
+    for seed in 0..40 {
+        let rates = Rates { refused: 20, ..Rates::default() };
+        let faults = Faults::new(aos_core::random::Seed::new(seed), rates, Arc::new(VirtualClock::new(START)));
+        let around = Arc::clone(&faults);
+        let ran = harness().order(seed).wrap_stores(move |stores| aos_core::driver::Stores {
+            runs: Arc::new(Faulty::new(stores.runs, &around)),
+            journal: Arc::new(Faulty::new(stores.journal, &around)),
+            blobs: stores.blobs,
+        });
+        let ran = ran.run().unwrap_or_else(|failure| panic!("{failure}; {faults:?}"));
+        assert_eq!(ran.content_hash(), expected, "{:?}; {faults:?}", ran.record.failure);
+        injected += faults.injected().len();
+    }
+    assert!(injected > 40, "{injected}");
+}
+
+#[test]
 fn a_run_that_waits_for_ever_is_reported() {
     async fn wait(ctx: Ctx, (): ()) -> Result<(), Failure> {
         ctx.signal("never").await.map(drop)
@@ -119,11 +156,11 @@ fn a_run_that_waits_for_ever_is_reported() {
     flows.register("wait", "1.0.0", wait).unwrap();
     let plan = PlanBuilder::code("wait", "1.0.0").unwrap().build();
     for workers in [1, 3] {
-        let harness = Harness::new(Arc::clone(&plan), Arc::new(aos_testkit::skills::Skills::new()));
+        let harness = Harness::new(Arc::clone(&plan), Arc::new(Skills::new()));
         let failure = harness.flows(flows.clone()).workers(workers).run().err().unwrap();
         assert_eq!(failure.code.as_str(), ERR_STALLED);
     }
-    let harness = Harness::new(plan, Arc::new(aos_testkit::skills::Skills::new())).flows(flows).workers(2);
+    let harness = Harness::new(plan, Arc::new(Skills::new())).flows(flows).workers(2);
     let ran = harness.cancel(std::time::Duration::from_secs(9), "enough").run().unwrap();
     assert_eq!(ran.status(), Some(RunStatus::Cancelled));
     assert_eq!(ran.record.failure.unwrap().code, codes::CANCELLED);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::BoxFuture;
 use crate::driver::{Host, drive};
@@ -40,15 +41,51 @@ fn ended(record: RunRecord, effect: crate::id::EffectId, attempt: u32) -> Fact {
     Fact::Failed { effect, attempt, failure }
 }
 
-/// Creates or joins the child, and gives its record once it has ended.
+/// How long to leave a store alone that can't be reached.
+const REST: Duration = Duration::from_secs(1);
+
+/// Creates or joins the child, and gives its record once it has ended. What the parent learns of it is in its journal for
+/// ever, so that it must not depend on whether the store could be reached: it is asked until it answers.
 async fn run(host: &Host, parent: &Parent, child: ChildEffect) -> Result<RunRecord, Failure> {
+    loop {
+        match begin(host, parent, &child).await {
+            Err(failure) if failure.code == codes::STORE_UNAVAILABLE => rest(host).await,
+            ended => return ended,
+        }
+    }
+}
+
+/// A child's lease in hand. It is not prolonged any more once this is dropped, with the parent's whole future perhaps.
+struct Held<'a> {
+    host: &'a Host,
+    lease: &'a Lease,
+}
+
+impl<'a> Held<'a> {
+    fn new(host: &'a Host, lease: &'a Lease) -> Self {
+        host.observer.lease_taken(lease);
+        Self { host, lease }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.host.observer.lease_ended(self.lease);
+    }
+}
+
+async fn rest(host: &Host) {
+    host.clock.sleep_until(host.now().saturating_add(REST)).await;
+}
+
+async fn begin(host: &Host, parent: &Parent, child: &ChildEffect) -> Result<RunRecord, Failure> {
     let plan = host.keep_plan(&child.plan).await?;
     let new = NewRun {
         run: child.run.clone(),
         tenant: parent.lease.tenant.clone(),
         workflow: child.plan.workflow.clone(),
         plan,
-        input: child.input,
+        input: child.input.clone(),
         seed: child.seed,
         budget: child.budget,
         parent: Some(parent.lease.run.clone()),
@@ -60,11 +97,17 @@ async fn run(host: &Host, parent: &Parent, child: ChildEffect) -> Result<RunReco
     };
     let claim = Some((host.worker.clone(), host.lease));
     if let Created::New(record, Some(lease)) = host.stores.runs.create(new, claim).await? {
-        host.observer.lease_taken(&lease);
-        // Boxed, because a child may have children.
-        let driving: BoxFuture<'_, _> = Box::pin(drive(host, Claim { lease: lease.clone(), record }));
-        let driven = driving.await;
-        host.observer.lease_ended(&lease);
+        let held = Held::new(host, &lease);
+        let driven = loop {
+            // Boxed, because a child may have children.
+            let claim = Claim { lease: lease.clone(), record: record.clone() };
+            let driving: BoxFuture<'_, _> = Box::pin(drive(host, claim));
+            match driving.await {
+                Err(failure) if failure.code == codes::STORE_UNAVAILABLE => rest(host).await,
+                driven => break driven,
+            }
+        };
+        drop(held);
         if let Err(failure) = driven {
             host.stores.runs.release(&lease).await?;
             return Err(failure);

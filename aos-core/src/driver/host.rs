@@ -39,7 +39,7 @@ pub trait Observer: Send + Sync {
     fn attempt_ended(&self, _lease: &Lease, _call: &CallEffect, _took: Duration, _result: &SkillResult) {}
     /// The driver has taken a lease of its own, for a child run: to be prolonged like the others.
     fn lease_taken(&self, _lease: &Lease) {}
-    /// The driver is done with that lease.
+    /// The driver is done with that lease, or has given it up: it is not to be prolonged any more.
     fn lease_ended(&self, _lease: &Lease) {}
 }
 

@@ -1,6 +1,8 @@
 //! The backends behind the core's contracts, by vendor.
 
+mod migration;
 pub mod postgres;
+pub mod redis;
 pub mod sqlite;
 mod watch;
 
@@ -16,9 +18,14 @@ use aos_core::switches::SwitchStore;
 use aos_core::time::Clock;
 use aos_core::workers::WorkerStore;
 
+pub use migration::Migration;
+
+use crate::clock::SystemClock;
 use crate::config::Database;
 use postgres::PostgresStores;
+use redis::{Hint, Hints};
 use sqlite::SqliteStores;
+use watch::{Topic, Waiters};
 
 /// The state of record, wherever settings say that it is.
 #[derive(Clone)]
@@ -41,6 +48,25 @@ impl Backend {
         })
     }
 
+    /// Opens the place that a setting names, and leaves its tables as they are.
+    ///
+    /// # Errors
+    /// As [`Backend::open`], and [`StoreError::Conflict`] when the tables lack changes of this release.
+    pub async fn open_as_it_is(database: &Database) -> Result<Self, StoreError> {
+        let missing = pending(database).await?.len();
+        if missing > 0 {
+            let place = database.place();
+            return Err(StoreError::Conflict(format!(
+                "{place} lacks {missing} change(s) of its tables that this release needs: `aos-server migrate` makes them"
+            )));
+        }
+        Ok(match database {
+            // Nothing is missing, and so nothing is changed.
+            Database::Sqlite(path) => Self::Sqlite(SqliteStores::open(path).await?),
+            Database::Postgres(url) => Self::Postgres(PostgresStores::connect(url.expose()).await?),
+        })
+    }
+
     /// The three that the driver needs.
     pub fn stores(&self) -> Stores {
         match self {
@@ -54,6 +80,14 @@ impl Backend {
         match self {
             Self::Sqlite(stores) => stores.registry(),
             Self::Postgres(stores) => stores.registry(),
+        }
+    }
+
+    /// The clock of all processes that share the place.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        match self {
+            Self::Sqlite(_) => Arc::new(SystemClock),
+            Self::Postgres(stores) => stores.clock(),
         }
     }
 
@@ -77,6 +111,32 @@ impl Backend {
         }
     }
 
+    /// Gives hints of what this process changes.
+    pub fn tell(&self, hints: Hints) {
+        self.waiters().tell_others(move |topic| {
+            hints.tell(match topic.clone() {
+                Topic::Run(tenant, run) => Hint::Run(tenant, run),
+                Topic::Registry(tenant) => Hint::Registry(tenant),
+            });
+        });
+    }
+
+    /// Has whoever waits for what another process gave a hint of look at once.
+    pub fn hear(&self, hint: &Hint) {
+        match hint {
+            Hint::Run(tenant, run) => self.waiters().wake(&[Topic::Run(tenant.clone(), run.clone())]),
+            Hint::Registry(tenant) => self.waiters().wake(&[Topic::Registry(tenant.clone())]),
+            Hint::Work | Hint::Entries(_) | Hint::Switches => {}
+        }
+    }
+
+    fn waiters(&self) -> &Arc<Waiters> {
+        match self {
+            Self::Sqlite(stores) => stores.waiters(),
+            Self::Postgres(stores) => stores.waiters(),
+        }
+    }
+
     /// Where the data is, for people; no password.
     pub fn place(&self) -> String {
         match self {
@@ -94,6 +154,30 @@ impl Backend {
             Self::Sqlite(stores) => stores.close().await,
             Self::Postgres(stores) => stores.close().await,
         }
+    }
+}
+
+/// The changes that the tables of a database still lack, oldest first. Changes nothing.
+///
+/// # Errors
+/// As [`Backend::open`].
+pub async fn pending(database: &Database) -> Result<Vec<Migration>, StoreError> {
+    match database {
+        Database::Sqlite(path) => sqlite::pending(path).await,
+        Database::Postgres(url) => {
+            let stores = PostgresStores::connect(url.expose()).await?;
+            let pending = postgres::pending(&stores).await;
+            stores.close().await;
+            pending
+        }
+    }
+}
+
+/// The number of the last change of the tables that this release knows.
+pub fn latest(database: &Database) -> i64 {
+    match database {
+        Database::Sqlite(_) => sqlite::latest(),
+        Database::Postgres(_) => postgres::latest(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who waits for which changes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aos_core::id::{RunId, TenantId};
 use tokio::sync::Notify;
@@ -29,7 +29,11 @@ impl Topic {
 #[derive(Default)]
 pub(in crate::backend) struct Waiters {
     topics: Mutex<HashMap<Topic, Arc<Notify>>>,
+    tell: OnceLock<Tell>,
 }
+
+/// Tells other processes of a change.
+type Tell = Box<dyn Fn(&Topic) + Send + Sync>;
 
 impl Waiters {
     /// Begins to wait. Begin first and look at the store after that, so that no change is lost in between.
@@ -38,8 +42,22 @@ impl Waiters {
         Watch { waiters: Arc::clone(self), topic, notify }
     }
 
-    /// Wakes those who wait for one of these.
+    /// Has other processes told, too, of what this one changes.
+    pub(in crate::backend) fn tell_others(&self, tell: impl Fn(&Topic) + Send + Sync + 'static) {
+        // Whoever is first stays it.
+        let _ = self.tell.set(Box::new(tell));
+    }
+
+    /// Says that this process has changed these: wakes those who wait for one of them, and has others told.
     pub(in crate::backend) fn notify(&self, changed: &[Topic]) {
+        self.wake(changed);
+        if let Some(tell) = self.tell.get() {
+            changed.iter().for_each(tell);
+        }
+    }
+
+    /// Wakes those who wait for one of these.
+    pub(in crate::backend) fn wake(&self, changed: &[Topic]) {
         if changed.is_empty() {
             return;
         }
@@ -81,5 +99,26 @@ impl Drop for Watch {
         if Arc::strong_count(&self.notify) <= 2 {
             topics.remove(&self.topic);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_are_told_of_what_is_changed_here_and_of_nothing_else() {
+        let (waiters, told) = (Arc::<Waiters>::default(), Arc::<Mutex<Vec<Topic>>>::default());
+        let topic = Topic::Registry(TenantId::default());
+        waiters.notify(std::slice::from_ref(&topic));
+        waiters.tell_others({
+            let told = Arc::clone(&told);
+            move |topic| told.lock().unwrap().push(topic.clone())
+        });
+        waiters.wake(std::slice::from_ref(&topic));
+        waiters.notify_all();
+        assert!(told.lock().unwrap().is_empty());
+        waiters.notify(std::slice::from_ref(&topic));
+        assert_eq!(*told.lock().unwrap(), [topic]);
     }
 }

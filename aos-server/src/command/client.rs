@@ -1,6 +1,5 @@
 //! The API as the client commands use it: over HTTP, or in this process on a database file.
 
-use std::path::Path;
 use std::time::Duration;
 
 use aos_core::{Code, Failure, codes};
@@ -15,7 +14,7 @@ use super::settings::{server_url, without_listening};
 use super::ui::{CommandError, Exit, exit_of};
 
 use crate::cli::Target;
-use crate::config::Sources;
+use crate::config::{Database, Sources};
 use crate::server::Server;
 
 /// A way to the API.
@@ -63,22 +62,22 @@ impl Client {
     pub async fn to(sources: Sources, target: &Target) -> Result<Self, CommandError> {
         match &target.db {
             None => Self::new(server_url(sources, target)?),
-            Some(path) => Self::on_file(sources, path).await,
+            Some(db) => Self::on_database(sources, db).await,
         }
     }
 
-    /// The API in this process, on a file that perhaps a server uses too. It advances no runs.
-    async fn on_file(sources: Sources, path: &Path) -> Result<Self, CommandError> {
-        if !path.is_file() {
+    /// The API in this process, on a database that perhaps servers use too. It advances no runs.
+    async fn on_database(sources: Sources, db: &str) -> Result<Self, CommandError> {
+        let config = without_listening(sources, Some(db))?;
+        if let Database::Sqlite(path) = &config.database
+            && !path.is_file()
+        {
             let message = format!("{} is not there, or is not a file", path.display());
             return Err(
                 CommandError::usage(message).hint("name the SQLite file of a server, by default aos-data/aos.db")
             );
         }
-        let config = without_listening(sources, Some(path))?;
-        let (server, _sqlite) = Server::from_config(&config).await?;
-        // What is created here is left for a server to advance.
-        server.state().worker.stop();
+        let (server, _backend) = Server::beside(&config).await?;
         Ok(Self::Here(Box::new(server.router())))
     }
 
@@ -110,6 +109,27 @@ impl Client {
     /// As [`Client::get`].
     pub async fn post(&self, path: &[&str], body: &Value) -> Result<Answer, CommandError> {
         self.send(Method::POST, path, &[], Some(body)).await
+    }
+
+    /// `POST /v1/path?query` with a JSON body.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn post_with(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: &Value,
+    ) -> Result<Answer, CommandError> {
+        self.send(Method::POST, path, query, Some(body)).await
+    }
+
+    /// `POST /v1/path` without a body.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn post_nothing(&self, path: &[&str]) -> Result<Answer, CommandError> {
+        self.send(Method::POST, path, &[], None).await
     }
 
     /// `PUT /v1/path` with a JSON body.
@@ -205,7 +225,7 @@ fn unreachable(base: &Url, error: &reqwest::Error) -> CommandError {
     };
     let failure = Failure::new(codes::STORE_UNAVAILABLE, format!("the server at {} can't be reached: {why}", base));
     CommandError::new(Exit::Unreachable, failure)
-        .hint("start one with `aos-server`, name another with --url or AOS_URL, or read its file with --db FILE")
+        .hint("start one with `aos-server`, name another with --url or AOS_URL, or use its database with --db FILE|URL")
 }
 
 /// The error that a problem document describes; anything else is not an AOS server, or something in front of it.

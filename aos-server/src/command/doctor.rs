@@ -3,6 +3,7 @@
 mod database;
 mod determinism;
 mod postgres;
+mod redis;
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -69,6 +70,9 @@ pub async fn run(ui: &Ui, sources: Sources, args: &ServeArgs) -> CommandResult {
                     checks.push(database::check(path));
                 }
                 Database::Postgres(url) => checks.push(postgres::check(url).await),
+            }
+            if let Some(url) = &config.redis {
+                checks.push(redis::check(url).await);
             }
             checks.push(port(&config.listen));
             checks.push(adapters(&config));

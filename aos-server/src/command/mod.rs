@@ -1,15 +1,19 @@
 //! What the commands do: one file each.
 
 mod again;
+mod bulk;
 mod client;
 mod completions;
 mod definition;
+mod dlq;
 mod doctor;
 mod golden;
 mod input;
 mod local;
+mod migrate;
 mod process;
 mod progress;
+mod queue;
 mod registry;
 mod replay;
 mod run;
@@ -17,16 +21,21 @@ mod runs;
 mod schedules;
 mod serve;
 mod settings;
+mod switch;
 mod ui;
 mod verdict;
 mod worker;
+mod workers;
 
 use std::future::Future;
 use std::process::ExitCode;
 
 use aos_core::{Failure, codes};
 
-use crate::cli::{Cli, Command, GoldenCommand, RegistryArgs, RunsArgs, SchedulesArgs};
+use crate::cli::{
+    Cli, Command, DlqArgs, GoldenCommand, QueueArgs, QueueCommand, RegistryArgs, RunsArgs, SchedulesArgs, SwitchArgs,
+    WorkersArgs, WorkersCommand,
+};
 use client::Client;
 use ui::{CommandError, CommandResult, Exit, Ui};
 
@@ -57,6 +66,24 @@ fn dispatch(ui: &Ui, cli: Cli) -> CommandResult {
             let client = Client::to(sources, &target).await?;
             runs::run(ui, &client, command).await
         }),
+        Command::Queue(QueueArgs { target, command }) => block_on(async move {
+            let client = Client::to(sources, &target).await?;
+            queue::run(ui, &client, command.unwrap_or(QueueCommand::Show)).await
+        }),
+        Command::Dlq(DlqArgs { target, command }) => block_on(async move {
+            let client = Client::to(sources, &target).await?;
+            dlq::run(ui, &client, command).await
+        }),
+        Command::Workers(WorkersArgs { target, command }) => block_on(async move {
+            let client = Client::to(sources, &target).await?;
+            workers::run(ui, &client, command.unwrap_or(WorkersCommand::List)).await
+        }),
+        Command::Switch(SwitchArgs { target, command }) => block_on(async move {
+            let user = sources.environment.get("USER").cloned();
+            let client = Client::to(sources, &target).await?;
+            switch::run(ui, &client, command, user).await
+        }),
+        Command::Migrate(args) => block_on(migrate::run(ui, sources, &args)),
         Command::Schedules(SchedulesArgs { target, command }) => block_on(async move {
             let client = Client::to(sources, &target).await?;
             schedules::run(ui, &client, command).await

@@ -1,4 +1,6 @@
-//! `registry export|import|list|diff`
+//! `registry …`
+
+mod past;
 
 use std::path::Path;
 
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::input::{read_text, write_file};
 use super::ui::{self, CommandError, CommandResult, Exit, Ui, styled};
-use crate::cli::{RegistryCommand, Target};
+use crate::cli::{Kind, RegistryCommand, Target, Version};
 use crate::config::Sources;
 
 pub async fn run(ui: &Ui, sources: Sources, target: &Target, command: RegistryCommand) -> CommandResult {
@@ -21,21 +23,51 @@ pub async fn run(ui: &Ui, sources: Sources, target: &Target, command: RegistryCo
     let client = Client::to(sources, target).await?;
     match command {
         RegistryCommand::Export { to } => export(ui, &client, to.as_deref()).await,
-        RegistryCommand::Import { file } => {
-            let snapshot = read_snapshot(&file)?;
-            let body: Value = serde_json::from_str(&snapshot.to_string()).unwrap_or_default();
-            let report = client.post(&["registry", "import"], &body).await?.json()?;
-            ui.result(&report, |out| {
-                for what in ["added", "unchanged", "kept"] {
-                    writeln!(out, "{what}: {}", report[what].as_array().map_or(0, Vec::len))?;
-                }
-                Ok(())
-            })?;
-            Ok(Exit::Yes)
-        }
+        RegistryCommand::Import { file, dry_run } => import(ui, &client, &file, dry_run).await,
         RegistryCommand::List => list(ui, &client).await,
         RegistryCommand::Diff { old, .. } => diff(ui, &read_snapshot(&old)?, &fetch(&client).await?),
+        RegistryCommand::Snapshot => past::snapshot(ui, &client).await,
+        RegistryCommand::Snapshots => past::snapshots(ui, &client).await,
+        RegistryCommand::Rollback { hash } => past::rollback(ui, &client, &hash).await,
+        RegistryCommand::Audit { limit } => past::audit(ui, &client, limit).await,
+        RegistryCommand::Disable { version, reason } => turn(ui, &client, &version, Some(reason)).await,
+        RegistryCommand::Enable(version) => turn(ui, &client, &version, None).await,
     }
+}
+
+async fn import(ui: &Ui, client: &Client, file: &Path, dry_run: bool) -> CommandResult {
+    let snapshot = read_snapshot(file)?;
+    let body: Value = serde_json::from_str(&snapshot.to_string()).unwrap_or_default();
+    let query = [("dry_run", dry_run.to_string())];
+    let query = if dry_run { &query[..] } else { &[] };
+    let report = client.post_with(&["registry", "import"], query, &body).await?.json()?;
+    ui.result(&report, |out| {
+        for what in ["added", "unchanged", "kept", "conflicts"] {
+            let versions = report[what].as_array().map(Vec::as_slice).unwrap_or_default();
+            if what != "conflicts" || !versions.is_empty() {
+                writeln!(out, "{what}: {}", versions.len())?;
+            }
+        }
+        Ok(())
+    })?;
+    let conflicts = report["conflicts"].as_array().is_some_and(|conflicts| !conflicts.is_empty());
+    Ok(if conflicts { Exit::No } else { Exit::Yes })
+}
+
+/// Takes a version out of use for a reason, or puts it back.
+async fn turn(ui: &Ui, client: &Client, version: &Version, reason: Option<String>) -> CommandResult {
+    let kind = match version.kind {
+        Kind::Skill => "skills",
+        Kind::Workflow => "workflows",
+    };
+    let done = match &reason {
+        Some(reason) => client.post(&[kind, &version.version, "disable"], &json!({ "reason": reason })).await?,
+        None => client.post_nothing(&[kind, &version.version, "enable"]).await?,
+    }
+    .json()?;
+    let what = if reason.is_some() { "out of use" } else { "in use" };
+    ui.result(&done, |out| writeln!(out, "{} is {what}", version.version))?;
+    Ok(Exit::Yes)
 }
 
 async fn fetch(client: &Client) -> Result<RegistrySnapshot, CommandError> {

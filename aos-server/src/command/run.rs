@@ -60,7 +60,7 @@ pub async fn one_shot(
     sources: Sources,
     file: &Path,
     with: &RunWith,
-    db: Option<&Path>,
+    db: Option<&str>,
 ) -> Result<Ran, CommandError> {
     let config = settings::without_listening(sources, db)?;
     config.warnings.iter().for_each(|warning| ui.note(format_args!("warning: {warning}")));

@@ -1,7 +1,5 @@
 //! Settings for commands: the environment, `--set`, and the flags that stand for settings.
 
-use std::path::Path;
-
 use aos_core::Failure;
 use aos_core::registry::Registry;
 use url::Url;
@@ -47,7 +45,7 @@ pub fn for_worker(sources: Sources, args: &ServeArgs) -> Result<Config, ConfigEr
 ///
 /// # Errors
 /// Every other wrong setting.
-pub fn without_listening(sources: Sources, db: Option<&Path>) -> Result<Config, CommandError> {
+pub fn without_listening(sources: Sources, db: Option<&str>) -> Result<Config, CommandError> {
     let sources = sources
         .without(&[table::HOST, table::PORT, table::DRAIN_DELAY, table::ALLOW_INSECURE])
         .flag(&table::DATABASE_URL, db.map(database_url));
@@ -67,9 +65,10 @@ pub fn wrong(error: ConfigError) -> CommandError {
     CommandError::new(Exit::Usage, Failure::from(error)).hint("`aos-server doctor` checks every setting")
 }
 
-/// The URL of a SQLite file.
-fn database_url(path: &Path) -> String {
-    format!("sqlite://{}", path.display())
+/// The URL that is meant: as it is, or that of a SQLite file. What looks like a URL is one: it may hold a password, and
+/// must not be shown as the name of a file.
+fn database_url(db: &str) -> String {
+    if db.contains("://") || db.starts_with("sqlite:") { db.to_owned() } else { format!("sqlite://{db}") }
 }
 
 /// The skills that one-shot runs have: those of a server with the same settings.

@@ -51,16 +51,21 @@ impl Database {
         }
     }
 
+    /// Where it is, for people; no user, no password.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Sqlite(path) => path.display().to_string(),
+            Self::Postgres(url) => {
+                let url = url::Url::parse(url.expose()).ok();
+                let host = url.as_ref().and_then(url::Url::host_str).unwrap_or_default();
+                let port = url.as_ref().and_then(url::Url::port).unwrap_or(5432);
+                let name = url.as_ref().map(|url| url.path().trim_start_matches('/')).unwrap_or_default();
+                format!("Postgres at {host}:{port}/{name}")
+            }
+        }
+    }
+
     pub(crate) fn read(reader: &mut Reader) -> Option<Self> {
-        let refuse = |text: &str| match text.split_once("://") {
-            Some(("redis" | "rediss" | "unix", _)) => Err::<(), _>(
-                "Redis comes with the next release: this one runs as a single process and needs none; unset the key"
-                    .to_owned(),
-            ),
-            _ => Err("the value is not a Redis URL, and Redis comes with the next release only; unset the key".into()),
-        };
-        let redis = reader.try_optional(&table::REDIS_URL, refuse);
-        let database = reader.try_optional(&table::DATABASE_URL, Self::parse).flatten();
-        redis.and(database)
+        reader.try_optional(&table::DATABASE_URL, Self::parse).flatten()
     }
 }

@@ -9,6 +9,7 @@ mod log;
 mod page;
 mod problem;
 mod reader;
+mod redis;
 mod secret;
 mod source;
 pub mod table;
@@ -35,6 +36,8 @@ pub struct Config {
     pub listen: Listen,
     /// Where the state of record is kept.
     pub database: Database,
+    /// The URL of a Redis, when there is one.
+    pub redis: Option<Secret>,
     /// The Claude adapter.
     pub claude: Claude,
     /// The operator's controls over adapters, as they stand at start.
@@ -78,6 +81,7 @@ impl Config {
         // Every part is read before the first `?`, so that all faults are found.
         let listen = Listen::read(reader);
         let database = Database::read(reader);
+        let redis = redis::read(reader);
         let claude = Claude::read(reader);
         let switches = AdapterSwitches::read(reader);
         let worker = Worker::read(reader);
@@ -86,6 +90,7 @@ impl Config {
         Some(Self {
             listen: listen?,
             database: database?,
+            redis: redis?,
             claude: claude?,
             switches: switches?,
             worker: worker?,

@@ -42,7 +42,7 @@ settings! {
     }
     "Data": {
         DATABASE_URL = "DATABASE_URL", "`sqlite://<path>` or `postgres://<user>:<password>@<host>:<port>/<database>`", Some("sqlite://aos-data/aos.db"), "postgres://nova@localhost:5433/nova_aos", secret, "Where runs, journals and the registry are kept. `sqlite://path` is relative to the working directory, `sqlite:///path` absolute; the file and its directory are created. A Postgres database is shared by as many processes as wanted; it must exist, and its tables are created. A pooler in transaction mode (PgBouncer) before it is noticed; `?pgbouncer=true` or `false` says instead whether there is one.";
-        REDIS_URL = "REDIS_URL", "nothing yet: Redis comes with the next release", None, "redis://127.0.0.1:6379", secret, "Redis, for several processes. Comes with the next release; until then a value stops the start.";
+        REDIS_URL = "REDIS_URL", "`redis://<host>:<port>`, `rediss://<host>:<port>` or `unix://<path>`", None, "redis://127.0.0.1:6379", secret, "Redis, by which several processes share rate limits and a cache and hear of each other's changes at once. Nothing is kept there: without it, and while it is away, the server works on. `redis://<user>:<password>@<host>:<port>/<number>` names a database too, and `rediss://` means TLS.";
     }
     "Models": {
         ANTHROPIC_API_KEY = "ANTHROPIC_API_KEY", "an API key", None, "sk-ant-…", secret, "Key for the Claude adapter. Without a key there is no `claude` adapter, and the `stub` answers.";

@@ -42,6 +42,10 @@ fn values_that_are_right_are_taken() {
         ("DATABASE_URL", "sqlite:aos.db"),
         ("DATABASE_URL", "postgres://nova@localhost:5433/nova_aos"),
         ("DATABASE_URL", "postgresql://u:p%40ss@[::1]/aos?sslmode=require"),
+        ("REDIS_URL", "redis://127.0.0.1"),
+        ("REDIS_URL", "redis://:p%40ss@[::1]:6380/3"),
+        ("REDIS_URL", "rediss://nova:secret@cache.internal"),
+        ("REDIS_URL", "unix:///run/redis/redis.sock?db=1"),
         ("DISABLE_LIVE_ADAPTERS", "TRUE"),
         ("FORCE_STUB_ADAPTER", "1"),
         ("LOG_LEVEL", "DEBUG"),
@@ -74,8 +78,13 @@ fn values_that_are_wrong_are_named_with_an_example() {
         ("DATABASE_URL", "sqlite://", "names no file"),
         ("DATABASE_URL", "sqlite://a.db?mode=ro", "no options"),
         ("DATABASE_URL", "/plain/path", "not `sqlite://<path>`"),
-        ("REDIS_URL", "redis://:hunter2@cache", "Redis comes with the next release"),
-        ("REDIS_URL", "hunter2", "not a Redis URL"),
+        ("REDIS_URL", "hunter2", "not `redis://<host>:<port>`"),
+        ("REDIS_URL", "http://:hunter2@cache", "not `redis://<host>:<port>`"),
+        ("REDIS_URL", "redis://:hunter2@cache:port", "is not a URL"),
+        ("REDIS_URL", "redis://:hunter2@cache/hunter2", "invalid database number"),
+        ("REDIS_URL", "redis:///0", "missing hostname"),
+        ("REDIS_URL", "rediss://:hunter2@cache#insecure", "has a fragment"),
+        ("REDIS_URL", "unix://hunter2", "missing path"),
         ("ANTHROPIC_API_KEY", "sk hunter2", "not an API key"),
         ("ANTHROPIC_API_KEY_FILE", "/does/not/exist", "can't be read"),
         ("ANTHROPIC_BASE_URL", "api.anthropic.com", "not an http or https URL"),
@@ -214,7 +223,7 @@ fn a_key_file_must_hold_one_key() {
 
 #[test]
 fn a_configuration_prints_no_secret() {
-    let config = load(&[("ANTHROPIC_API_KEY", "sk-ant-hunter2")]).unwrap();
+    let config = load(&[("ANTHROPIC_API_KEY", "sk-ant-hunter2"), ("REDIS_URL", "redis://:hunter2@127.0.0.1")]).unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
 }
 
@@ -234,8 +243,7 @@ fn defaults_and_examples_are_values_that_work() {
         assert!(setting.meaning.ends_with('.') && !setting.expected.is_empty(), "{}", setting.key);
         assert!(table::find(setting.key).is_some_and(|found| found == setting), "{} twice", setting.key);
         // These name files, or things of the next release.
-        if !matches!(setting.key, "AOS_CONFIG" | "ANTHROPIC_API_KEY_FILE" | "REDIS_URL" | "ANTHROPIC_API_KEY" | "HOST")
-        {
+        if !matches!(setting.key, "AOS_CONFIG" | "ANTHROPIC_API_KEY_FILE" | "ANTHROPIC_API_KEY" | "HOST") {
             assert_eq!(load(&[(setting.key, setting.example)]).err(), None, "{}", setting.key);
         }
     }

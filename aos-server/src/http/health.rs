@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use aos_core::Failure;
 use aos_core::llm::AdapterStatus;
+use aos_core::{Failure, codes};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -44,7 +44,7 @@ pub struct Live {
 /// Whether the process can do its work.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Ready {
-    /// Whether every check is passed.
+    /// Whether no check failed.
     pub ready: bool,
     /// What was checked.
     pub checks: BTreeMap<&'static str, Check>,
@@ -53,8 +53,11 @@ pub struct Ready {
 /// One check.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Check {
-    /// Whether it is passed.
+    /// Whether the process can do its work as far as this is concerned.
     pub ok: bool,
+    /// `pass`, `fail`, or `warn` when the process does without.
+    #[schema(example = "pass")]
+    pub status: &'static str,
     /// How long it took, in milliseconds.
     pub ms: f64,
     /// What is wrong.
@@ -173,20 +176,28 @@ pub async fn live() -> Json<Live> {
 
 /// Says whether the process can do its work: for a readiness probe.
 #[utoipa::path(get, path = "/health/ready", tag = "health", operation_id = "ready",
-    responses((status = 200, body = Ready, description = "Every check is passed"),
+    responses((status = 200, body = Ready, description = "No check failed"),
         (status = 503, body = Ready, description = "A check failed, or the process is stopping")))]
 pub async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
     if !state.stays() {
         // At once, however busy the database is: a load balancer has little time to notice.
-        let worker = Check { ok: false, ms: 0.0, error: Some("the process is stopping".into()) };
+        let worker = Check::new(Duration::ZERO, Some("the process is stopping".into()));
         let checks = BTreeMap::from([("worker", worker)]);
         return (StatusCode::SERVICE_UNAVAILABLE, Json(Ready { ready: false, checks }));
     }
     let database = check(async { state.host.stores.runs.stats().await.map(drop).map_err(Failure::from) });
     let registry = check(async { state.registry_store.load(&state.tenant).await.map(drop).map_err(Failure::from) });
-    let (database, registry) = tokio::join!(database, registry);
-    let worker = Check { ok: true, ms: 0.0, error: None };
-    let checks = BTreeMap::from([("database", database), ("registry", registry), ("worker", worker)]);
+    let redis = check(async {
+        let Some(redis) = &state.redis else { return Ok(()) };
+        let failed = |trouble| Failure::new(codes::STORE_UNAVAILABLE, format!("Redis at {}: {trouble}", redis.place()));
+        redis.ping().await.map_err(failed)
+    });
+    let (database, registry, redis) = tokio::join!(database, registry, redis);
+    let worker = Check::new(Duration::ZERO, None);
+    let mut checks = BTreeMap::from([("database", database), ("registry", registry), ("worker", worker)]);
+    if state.redis.is_some() {
+        checks.insert("redis", redis.or_without());
+    }
     let ready = checks.values().all(|check| check.ok);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Ready { ready, checks }))
@@ -251,7 +262,19 @@ async fn check(work: impl Future<Output = Result<(), Failure>>) -> Check {
         Ok(Err(failure)) => Some(failure.to_string()),
         Err(_) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
     };
-    Check { ok: error.is_none(), ms: (started.elapsed().as_secs_f64() * 1e6).round() / 1e3, error }
+    Check::new(started.elapsed(), error)
+}
+
+impl Check {
+    fn new(took: Duration, error: Option<String>) -> Self {
+        let ok = error.is_none();
+        Self { ok, status: if ok { "pass" } else { "fail" }, ms: (took.as_secs_f64() * 1e6).round() / 1e3, error }
+    }
+
+    /// As a check of something that the process can do without.
+    fn or_without(self) -> Self {
+        Self { ok: true, status: if self.ok { "pass" } else { "warn" }, ..self }
+    }
 }
 
 impl From<Finding> for FindingView {

@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use crate::clock;
 use crate::http::problem::ApiResult;
 use crate::http::registry::sizes;
 use crate::state::AppState;
@@ -26,7 +25,7 @@ pub async fn metrics(State(state): State<AppState>) -> ApiResult<Response> {
         for (run_state, runs) in stats.by_state {
             state.metrics.queue_depth(run_state, runs);
         }
-        let waited = stats.oldest.map_or(Duration::ZERO, |oldest| clock::now().since(oldest));
+        let waited = stats.oldest.map_or(Duration::ZERO, |oldest| state.now().since(oldest));
         state.metrics.queue_oldest(waited);
     }
     let page = state.metrics.page()?;

@@ -17,7 +17,9 @@ pub mod runs;
 pub mod schedules;
 pub mod simulate;
 pub mod skills;
+pub mod switches;
 pub mod view;
+pub mod workers;
 pub mod workflows;
 
 use axum::Router;
@@ -95,6 +97,10 @@ fn queue() -> Routes {
     OpenApiRouter::new()
         .routes(routes!(queue::get_queue))
         .routes(routes!(queue::get_limit, queue::set_limit, queue::lift_limit))
+        .routes(routes!(queue::get_skill_limit, queue::set_skill_limit, queue::lift_skill_limit))
+        .routes(routes!(workers::list_workers))
+        .routes(routes!(switches::list_switches))
+        .routes(routes!(switches::turn_switch))
         .routes(routes!(dead_letters::list_dead_letters))
         .routes(routes!(dead_letters::retry_dead_letter))
         .routes(routes!(dead_letters::discard_dead_letter))

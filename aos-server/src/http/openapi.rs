@@ -27,7 +27,7 @@ use crate::state::AppState;
     components(schemas(Problem)),
     tags(
         (name = "runs", description = "Create runs, follow them, talk to them, replay and fork them"),
-        (name = "queue", description = "What waits, how much at a time, and what needs an operator"),
+        (name = "queue", description = "What waits, who works, how much at a time, and what needs an operator"),
         (name = "workflows", description = "Register workflows and look at them"),
         (name = "schedules", description = "Begin runs by the calendar"),
         (name = "skills", description = "Look at skills, switch them off and on"),

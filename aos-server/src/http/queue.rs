@@ -1,8 +1,10 @@
-//! The queue: how many runs wait, and how many of a workflow may be held at the same time.
+//! The queue: how many runs wait, how many of a workflow may be held, and how many attempts of a skill be under way, at
+//! the same time.
 
-use aos_core::id::WorkflowId;
+use aos_core::id::{SkillId, WorkflowId};
 use aos_core::queue::ConcurrencyLimit;
 use aos_core::runs::{RunFilter, RunState};
+use aos_core::slots::SkillLimit;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,7 +12,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::clock;
 use crate::http::body::Doc;
 use crate::http::params::PathOf;
 use crate::http::problem::{ApiError, ApiResult, Problem};
@@ -35,6 +36,8 @@ pub struct QueueView {
     pub max_queued: Option<u64>,
     /// Workflows of which not more than so many runs are held at the same time.
     pub limits: Vec<LimitView>,
+    /// Skills of which not more than so many attempts are under way at the same time.
+    pub skill_limits: Vec<SkillLimitView>,
 }
 
 /// Runs by state.
@@ -65,6 +68,16 @@ pub struct LimitView {
     pub held: u64,
     /// How many are queued, counted to 100,000.
     pub queued: u64,
+}
+
+/// How many attempts of one skill are under way at the same time.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(title = "SkillLimit")]
+pub struct SkillLimitView {
+    /// The skill's id, whatever the version.
+    pub skill: String,
+    /// At most this many; 0 holds them all back.
+    pub max: u32,
 }
 
 /// A limit to set.
@@ -99,9 +112,10 @@ pub async fn get_queue(State(state): State<AppState>) -> ApiResult<Json<QueueVie
     Ok(Json(QueueView {
         depth,
         oldest_claimable_at: stats.oldest.map(|at| at.to_string()),
-        oldest_claimable_s: stats.oldest.map_or(0.0, |at| clock::now().since(at).as_secs_f64()),
+        oldest_claimable_s: stats.oldest.map_or(0.0, |at| state.now().since(at).as_secs_f64()),
         max_queued: state.backlog.max(),
         limits: views.try_collect().await?,
+        skill_limits: state.control.slots.limits(&state.tenant).await?.into_iter().map(Into::into).collect(),
     }))
 }
 
@@ -167,6 +181,68 @@ pub async fn lift_limit(State(state): State<AppState>, PathOf(id): PathOf<String
     .await
 }
 
+/// Shows how many attempts of a skill may be under way at the same time.
+#[utoipa::path(
+    get, path = "/v1/queue/skill-limits/{skill}", tag = "queue", operation_id = "getSkillLimit",
+    params(("skill" = String, Path, description = "The skill's id")),
+    responses(
+        (status = 200, body = SkillLimitView, description = "The limit"),
+        (status = 404, body = Problem, description = "The skill has no limit"),
+    )
+)]
+pub async fn get_skill_limit(
+    State(state): State<AppState>,
+    PathOf(id): PathOf<String>,
+) -> ApiResult<Json<SkillLimitView>> {
+    let id = skill(&id)?;
+    let limits = state.control.slots.limits(&state.tenant).await?;
+    let limit = limits.into_iter().find(|limit| limit.skill == id);
+    Ok(Json(limit.ok_or_else(|| ApiError::not_found("limit of skill", &id))?.into()))
+}
+
+/// Sets how many attempts of a skill may be under way at the same time, in all processes together.
+///
+/// Attempts that are under way already go on. Every process keeps the limit from a second later on.
+#[utoipa::path(
+    put, path = "/v1/queue/skill-limits/{skill}", tag = "queue", operation_id = "setSkillLimit",
+    params(("skill" = String, Path, description = "The skill's id")),
+    request_body = LimitBody,
+    responses(
+        (status = 200, body = SkillLimitView, description = "The limit"),
+        (status = 400, body = Problem, description = "The id or the limit is malformed"),
+    )
+)]
+pub async fn set_skill_limit(
+    State(state): State<AppState>,
+    PathOf(id): PathOf<String>,
+    Doc(body): Doc<LimitBody>,
+) -> ApiResult<Json<SkillLimitView>> {
+    let skill = skill(&id)?;
+    durable(async move {
+        state.control.slots.limit(&state.tenant, &skill, Some(body.max)).await?;
+        Ok(Json(SkillLimit { skill, max: body.max }.into()))
+    })
+    .await
+}
+
+/// Lifts the limit of a skill; one that has none stays without.
+#[utoipa::path(
+    delete, path = "/v1/queue/skill-limits/{skill}", tag = "queue", operation_id = "liftSkillLimit",
+    params(("skill" = String, Path, description = "The skill's id")),
+    responses(
+        (status = 204, description = "The skill has no limit"),
+        (status = 400, body = Problem, description = "The id is malformed"),
+    )
+)]
+pub async fn lift_skill_limit(State(state): State<AppState>, PathOf(id): PathOf<String>) -> ApiResult<StatusCode> {
+    let skill = skill(&id)?;
+    durable(async move {
+        state.control.slots.limit(&state.tenant, &skill, None).await?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
 async fn view(state: &AppState, limit: ConcurrencyLimit) -> ApiResult<LimitView> {
     let count = |run_state| {
         let filter = RunFilter {
@@ -179,6 +255,16 @@ async fn view(state: &AppState, limit: ConcurrencyLimit) -> ApiResult<LimitView>
     };
     let (held, queued) = futures::future::try_join(count(RunState::Running), count(RunState::Queued)).await?;
     Ok(LimitView { workflow: limit.workflow.to_string(), max: limit.max, held, queued })
+}
+
+impl From<SkillLimit> for SkillLimitView {
+    fn from(limit: SkillLimit) -> Self {
+        Self { skill: limit.skill.to_string(), max: limit.max }
+    }
+}
+
+fn skill(id: &str) -> ApiResult<SkillId> {
+    SkillId::new(id).map_err(|e| ApiError::invalid(e.to_string()))
 }
 
 fn workflow(id: &str) -> ApiResult<WorkflowId> {

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::clock;
 use crate::http::body::{Doc, Format, Text};
 use crate::http::params::{Params, PathOf, clip};
 use crate::http::problem::{ApiError, ApiResult, Problem};
@@ -171,7 +170,7 @@ pub async fn import_registry(
     }
     let snapshot = RegistrySnapshot::parse(&text.text)?;
     let report = if query.dry_run {
-        state.registry.preview_import(&snapshot, clock::now())?
+        state.registry.preview_import(&snapshot, state.now())?
     } else {
         commit(&state, "import", move |registry, now| registry.import(&snapshot, now)).await?
     };
@@ -195,7 +194,7 @@ pub async fn list_snapshots(State(state): State<AppState>) -> ApiResult<Json<Sna
 )]
 pub async fn take_snapshot(State(state): State<AppState>) -> ApiResult<(StatusCode, Json<SnapshotView>)> {
     durable(async move {
-        let (snapshot, now) = (state.registry.snapshot()?, clock::now());
+        let (snapshot, now) = (state.registry.snapshot()?, state.now());
         state.registry_store.put_snapshot(&state.tenant, &snapshot, now).await?;
         let view = SnapshotView {
             hash: snapshot.hash().to_string(),
@@ -270,7 +269,7 @@ pub(super) async fn commit<T: AsRef<[Change]> + Send + 'static>(
 ) -> ApiResult<T> {
     let owned = state.clone();
     let done = durable(async move {
-        let now = clock::now();
+        let now = owned.now();
         owned.registry.commit(&*owned.registry_store, |registry| change(registry, now)).await
     })
     .await;

@@ -237,7 +237,9 @@ pub async fn resume_schedule(
     responses(
         (status = 201, body = RunView, description = "The run was created"),
         (status = 404, body = Problem, description = "There is no such schedule"),
+        (status = 409, body = Problem, description = "The workflow is disabled"),
         (status = 422, body = Problem, description = "There is no such workflow any more, or the input does not fit it"),
+        (status = 429, body = Problem, description = "Too many runs are queued: `Retry-After` says when to try again"),
     )
 )]
 pub async fn trigger_schedule(

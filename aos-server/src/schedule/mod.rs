@@ -75,7 +75,7 @@ pub async fn fire_due(state: &AppState) -> Result<usize, Failure> {
 /// Begins a run of a schedule, under its due time's id and key or under fresh ones; says whether it is new.
 ///
 /// # Errors
-/// A workflow that there is not, an input that it does not take, a store that fails.
+/// A workflow that there is not, an input that it does not take, a full queue, a store that fails.
 pub async fn begin(
     state: &AppState,
     schedule: &Schedule,
@@ -99,7 +99,7 @@ pub async fn begin(
         priority: schedule.priority,
         start_at: None,
     };
-    Ok(state.clone().accept(new).await?)
+    state.clone().accept(new).await
 }
 
 async fn fire(state: &AppState, schedule: &Schedule) -> Result<(), Failure> {

@@ -44,6 +44,7 @@ async fn process(stores: Stores, registry_store: Arc<dyn RegistryStore>, control
         clock: Arc::new(SystemClock),
         worker: WorkerSettings::new(WorkerId::new("w").unwrap(), 0),
         max_queued: 0,
+        redis: None,
         metrics: Metrics::new().unwrap(),
         log_skill_params: false,
     })

@@ -51,6 +51,7 @@ struct Inner {
     rescued: Counter<u64>,
     fenced: Counter<u64>,
     append: Histogram<f64>,
+    rate_limiter_degraded: Gauge<u64>,
 }
 
 impl Metrics {
@@ -192,6 +193,11 @@ impl Metrics {
         self.0.append.record(took.as_secs_f64(), &[]);
     }
 
+    /// Whether the rate limiter keeps to this process's share, because Redis is away.
+    pub fn rate_limiter_degraded(&self, degraded: bool) {
+        self.0.rate_limiter_degraded.record(u64::from(degraded), &[]);
+    }
+
     /// A counter that never moved would be absent from the page, and an alert on it would never see a change.
     fn start_at_zero(&self) {
         let inner = &self.0;
@@ -221,6 +227,7 @@ impl Metrics {
         self.drift(0);
         self.queue_oldest(Duration::ZERO);
         self.workers(0, 0);
+        self.rate_limiter_degraded(false);
     }
 }
 
@@ -255,6 +262,11 @@ impl Inner {
             rescued: counter(&meter, "aos_leases_rescued", "Runs taken over from a worker that died"),
             fenced: counter(&meter, "aos_fenced_writes", "Writes refused because the lease was lost"),
             append: histogram(&meter, "aos_journal_append", FAST, "Time to make an append durable"),
+            rate_limiter_degraded: gauge(
+                &meter,
+                "aos_rate_limiter_degraded",
+                "Whether the rate limiter keeps to this process's share, because Redis is away",
+            ),
             registry,
             _provider: provider,
         }
@@ -301,6 +313,7 @@ mod tests {
             "aos_workers",
             "aos_leases_rescued_total",
             "aos_fenced_writes_total",
+            "aos_rate_limiter_degraded",
         ] {
             assert!(has(&at_start, name), "{name} is not on the page:\n{at_start}");
         }

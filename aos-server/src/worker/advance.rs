@@ -13,7 +13,6 @@ use futures::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
-use crate::clock;
 use crate::worker::Worker;
 
 /// How long a run rests that could not be advanced for a reason that may pass.
@@ -78,7 +77,7 @@ impl Worker {
     }
 
     fn ended(&self, record: &RunRecord, finished: &RunFinished) {
-        let took = clock::now().since(record.created_at);
+        let took = self.0.clock.now().since(record.created_at);
         let status = finished.status.as_str();
         self.0.metrics.run(record.new.workflow.id.as_str(), status, took, finished.cost);
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);

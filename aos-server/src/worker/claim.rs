@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use aos_core::random::{Rng, Seed};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::clock;
-use crate::worker::Worker;
+use crate::worker::{Inner, Worker};
 
 /// How long to leave a store alone that answered with an error.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -91,7 +90,7 @@ async fn claim(worker: &Worker, mut room: OwnedSemaphorePermit) -> Result<(), Du
     let max = room.num_permits();
     // What arrives from here on sets the mark again.
     inner.behind.store(false, Ordering::Release);
-    inner.hub.take_due(clock::now());
+    inner.hub.take_due(inner.clock.now());
     let claims = match inner.stores.runs.claim(&inner.settings.id, max, inner.settings.lease).await {
         Ok(claims) => claims,
         Err(error) => {
@@ -127,5 +126,6 @@ fn permits(free: usize) -> u32 {
 
 fn until_due(worker: &Worker, poll: Duration) -> Duration {
     // A due run may be some other process's already; a floor keeps a wrong clock from turning this into a busy loop.
-    worker.0.hub.next_due().map_or(poll, |due| due.since(clock::now()).max(Duration::from_millis(2)).min(poll))
+    let Inner { hub, clock, .. } = &*worker.0;
+    hub.next_due().map_or(poll, |due| due.since(clock.now()).max(Duration::from_millis(2)).min(poll))
 }

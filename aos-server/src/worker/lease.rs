@@ -2,12 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aos_core::id::{RunId, TenantId};
 use aos_core::runs::Lease;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::worker::Worker;
+
+/// How long a run that has just ended may take to give its lease out of the hand.
+const A_MOMENT: Duration = Duration::from_millis(100);
 
 /// The leases in hand: those of claimed runs, and those of child runs that their parents' tasks drive. Cheap to clone.
 #[derive(Clone, Default)]
@@ -48,10 +53,11 @@ impl Leases {
         self.lock().values().map(|held| held.lease.clone()).collect()
     }
 
-    fn let_go(&self, lost: &Lease) {
-        if let Some(held) = self.lock().get(&key(lost)).filter(|held| held.lease.epoch == lost.epoch) {
-            held.let_go.cancel();
-        }
+    /// Cancels the token of a lease; whether it was still in hand.
+    fn let_go(&self, lost: &Lease) -> bool {
+        let held = self.lock();
+        let held = held.get(&key(lost)).filter(|held| held.lease.epoch == lost.epoch);
+        held.inspect(|held| held.let_go.cancel()).is_some()
     }
 
     /// The map stays consistent whatever panicked while holding the lock: every change is one call.
@@ -67,7 +73,8 @@ fn key(lease: &Lease) -> (TenantId, RunId) {
 /// Prolongs every lease in hand, all in one call, until the worker has stopped.
 pub(super) async fn keep(worker: Worker) {
     let inner = &worker.0;
-    let mut beat = tokio::time::interval(inner.settings.lease / 3);
+    let every = inner.settings.lease / 3;
+    let mut beat = tokio::time::interval(every);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -78,12 +85,32 @@ pub(super) async fn keep(worker: Worker) {
         if leases.is_empty() {
             continue;
         }
-        match inner.stores.runs.heartbeat(&leases, inner.settings.lease).await {
-            Ok(lost) => lost.iter().for_each(|lease| inner.leases.let_go(lease)),
+        // What hangs is given up in time for another try before the leases run out.
+        let prolonged = timeout(every, inner.stores.runs.heartbeat(&leases, inner.settings.lease)).await;
+        match prolonged {
+            Ok(Ok(lost)) => let_go(&worker, lost),
             // Writes are fenced, so a lease that runs out meanwhile does no harm.
-            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "prolonging leases failed"),
+            Ok(Err(error)) => tracing::error!(error = &error as &dyn std::error::Error, "prolonging leases failed"),
+            Err(_) => tracing::error!("prolonging leases takes too long; trying again"),
         }
     }
+}
+
+/// Lets go of leases that could not be prolonged.
+fn let_go(worker: &Worker, lost: Vec<Lease>) {
+    if lost.is_empty() {
+        return;
+    }
+    let worker = worker.clone();
+    tokio::spawn(async move {
+        // The lease of a run that has just ended here is refused as well.
+        tokio::time::sleep(A_MOMENT).await;
+        for lease in lost {
+            if worker.0.leases.let_go(&lease) {
+                worker.0.metrics.fenced();
+            }
+        }
+    });
 }
 
 /// Abandons what is still in hand, so that another worker can go on at once.
@@ -98,5 +125,8 @@ pub(super) async fn release_all(worker: &Worker) {
         if let Err(error) = worker.0.stores.runs.release(lease).await {
             tracing::warn!(run = %lease.run, error = &error as &dyn std::error::Error, "giving the run back failed");
         }
+    }
+    if !leases.is_empty() {
+        worker.0.hub.work_for_all();
     }
 }

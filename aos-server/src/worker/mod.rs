@@ -22,6 +22,7 @@ use aos_core::Failure;
 use aos_core::driver::{Driven, Host, Stores, drive};
 use aos_core::id::WorkerId;
 use aos_core::runs::Claim;
+use aos_core::time::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -82,6 +83,7 @@ struct Inner {
     settings: WorkerSettings,
     driver: Arc<dyn Drive>,
     stores: Stores,
+    clock: Arc<dyn Clock>,
     leases: Leases,
     hub: Arc<Hub>,
     metrics: Metrics,
@@ -121,16 +123,20 @@ impl Worker {
         settings: WorkerSettings,
         driver: Arc<dyn Drive>,
         stores: Stores,
+        clock: Arc<dyn Clock>,
         leases: Leases,
         hub: Arc<Hub>,
         metrics: Metrics,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(settings.concurrency));
-        let relief = Arc::new(Semaphore::new(settings.concurrency + MIN_RELIEF));
+        // Who is to advance nothing does not do so in need either.
+        let relief = if settings.concurrency == 0 { 0 } else { settings.concurrency + MIN_RELIEF };
+        let relief = Arc::new(Semaphore::new(relief));
         Self(Arc::new(Inner {
             settings,
             driver,
             stores,
+            clock,
             leases,
             hub,
             metrics,
@@ -163,7 +169,7 @@ impl Worker {
     /// Says that there is a run to claim.
     pub fn arrived(&self) {
         self.0.behind.store(true, Ordering::Release);
-        self.0.hub.work_arrived();
+        self.0.hub.work_for_all();
     }
 
     /// Works until [`Worker::stop`], then lets the runs in hand come to an end for a while and releases the rest.

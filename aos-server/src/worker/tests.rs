@@ -69,6 +69,7 @@ struct Bench {
     worker: Worker,
     stores: Stores,
     driver: Arc<Scripted>,
+    metrics: Metrics,
     running: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -85,9 +86,10 @@ impl Bench {
             grace: Duration::from_millis(50),
             ..WorkerSettings::new(WorkerId::new("w1").unwrap(), concurrency)
         };
-        let metrics = Metrics::new().unwrap();
-        let worker = Worker::new(settings, driver.clone(), stores.clone(), Leases::new(), Hub::new(), metrics);
-        Self { worker, stores, driver, running: Mutex::default() }
+        let (metrics, clock) = (Metrics::new().unwrap(), Arc::new(SystemClock));
+        let (leases, hub) = (Leases::new(), Hub::new());
+        let worker = Worker::new(settings, driver.clone(), stores.clone(), clock, leases, hub, metrics.clone());
+        Self { worker, stores, driver, metrics, running: Mutex::default() }
     }
 
     fn start(&self) {
@@ -218,7 +220,15 @@ async fn a_lost_run_is_let_go_of() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(bench.worker.in_hand(), 0);
+    assert!(bench.metrics.page().unwrap().contains("\naos_fenced_writes_total 1\n"));
     bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_without_slots_takes_on_nothing_even_when_nothing_moves() {
+    let bench = Bench::new(0, LONG, &[]);
+    assert!(bench.worker.slot().is_none());
+    assert_eq!(bench.worker.0.relief.available_permits(), 0);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ async fn the_runbook_s_answers() {
     assert_eq!(ready["ready"], true);
     for check in ["database", "registry", "worker"] {
         assert_eq!(ready["checks"][check]["ok"], true, "{ready}");
+        assert_eq!(ready["checks"][check]["status"], "pass", "{ready}");
     }
     let adapters = api.get("/health/adapters").await.is(200).json();
     assert_eq!(adapters["adapters"], json!([{"name": "stub", "live": false, "default": true}]));
@@ -43,6 +44,7 @@ async fn a_stopping_server_is_not_ready_and_takes_nothing_on() {
     assert_eq!(api.get("/health").await.json()["status"], "stopping");
     let ready = api.get("/health/ready").await.is(503).json();
     assert_eq!((&ready["ready"], &ready["checks"]["worker"]["ok"]), (&json!(false), &json!(false)));
+    assert_eq!(ready["checks"]["worker"]["status"], "fail");
     let run = api.post("/v1/runs", &json!({"workflow": "five@1.0.0"})).await.is(201).json();
     assert_eq!(run["state"], "queued", "accepted for whoever works next");
     api.running.stop().await;

@@ -4,6 +4,7 @@
 
 mod approve;
 mod bulk;
+mod control;
 mod document;
 mod errors;
 mod follow;

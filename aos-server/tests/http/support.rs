@@ -92,6 +92,7 @@ impl Api {
             adapters: Adapters::new(Arc::new(Switches::default())).with(Arc::new(StubAdapter)),
             clock,
             worker,
+            redis: None,
             max_queued,
             metrics: Metrics::new().unwrap(),
             log_skill_params: false,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use aos_core::driver::{Host, Observer, drive};
@@ -35,23 +35,44 @@ impl Yard {
     }
 }
 
-/// The leases that a worker holds, those that the driver took for child runs included.
+/// The leases of a worker, those that the driver took for child runs included.
 #[derive(Default)]
-pub(super) struct Leases(Mutex<Vec<Lease>>);
+pub(super) struct Leases(Mutex<Hand>);
+
+#[derive(Default)]
+struct Hand {
+    held: Vec<Lease>,
+    /// Those that the driver is done with; its run may not be.
+    ended: Vec<Lease>,
+}
 
 impl Leases {
     fn take(&self) -> Vec<Lease> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.lock().held)
+    }
+
+    fn any_ended(&self) -> bool {
+        !self.lock().ended.is_empty()
+    }
+
+    fn take_ended(&self) -> Vec<Lease> {
+        std::mem::take(&mut self.lock().ended)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Hand> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Observer for Leases {
     fn lease_taken(&self, lease: &Lease) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(lease.clone());
+        self.lock().held.push(lease.clone());
     }
 
     fn lease_ended(&self, lease: &Lease) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|held| held != lease);
+        let mut hand = self.lock();
+        hand.held.retain(|held| held != lease);
+        hand.ended.push(lease.clone());
     }
 }
 
@@ -79,6 +100,7 @@ impl Worker<'_> {
                 self.driving.clear();
                 give_up(self.yard, self.host, self.leases).await?;
             }
+            let_go(self.yard, self.host, self.leases).await?;
             if self.claim().await? {
                 continue;
             }
@@ -90,7 +112,7 @@ impl Worker<'_> {
             };
             let (ring, timer) = (self.yard.bell.after(heard), timer(self.host, wake_at));
             let (mut ring, mut timer) = (pin!(ring), pin!(timer));
-            let driving = &mut self.driving;
+            let (driving, leases) = (&mut self.driving, self.leases);
             let ended = poll_fn(|context| {
                 // A stopped worker must not get on with anything: the ring is heard first.
                 if ring.as_mut().poll(context).is_ready() || timer.as_mut().poll(context).is_ready() {
@@ -98,6 +120,7 @@ impl Worker<'_> {
                 }
                 match driving.poll_next_unpin(context) {
                     Poll::Ready(Some(ended)) => Poll::Ready(Some(ended)),
+                    Poll::Ready(None) | Poll::Pending if leases.any_ended() => Poll::Ready(None),
                     Poll::Ready(None) | Poll::Pending => Poll::Pending,
                 }
             })
@@ -150,6 +173,15 @@ async fn look(yard: &Yard, host: &Host) -> Result<(), Failure> {
         yard.end(Ok(()));
     }
     yard.bell.ring();
+    Ok(())
+}
+
+/// Gives back what the driver has given up, where a real store would let it expire.
+async fn let_go(yard: &Yard, host: &Host, leases: &Leases) -> Result<(), Failure> {
+    for lease in leases.take_ended() {
+        retried(|| host.stores.runs.release(&lease)).await?;
+        yard.bell.ring();
+    }
     Ok(())
 }
 

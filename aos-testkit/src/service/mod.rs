@@ -1,6 +1,7 @@
-//! Throw-away services for tests: a private Postgres, a pooler before it and a load balancer on free ports, with their
-//! data in a temporary directory. What is not installed is installed first, where that is possible; a test never passes
-//! because a service is missing.
+//! Throw-away services for tests: a private Postgres, a pooler before it, a private Redis and a load balancer on free ports,
+//! with their data in a temporary directory; and what makes trouble for those who use them: a proxy, a wrong clock.
+//!
+//! What is not installed is installed first, where that is possible; a test never passes because a service is missing.
 //!
 //! A service ends with the test process, however that ends: a small shell waits for the other end of a pipe to close.
 
@@ -11,6 +12,7 @@ mod postgres;
 mod process;
 mod proxy;
 mod redis;
+mod wrong_clock;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -25,6 +27,7 @@ pub use pgbouncer::PgBouncer;
 pub use postgres::{Database, Postgres};
 pub use proxy::{Proxy, Way};
 pub use redis::Redis;
+pub use wrong_clock::wrong_clock;
 
 /// A program of a Debian package, which is installed when it is missing.
 ///

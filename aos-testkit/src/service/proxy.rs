@@ -70,7 +70,19 @@ impl Proxy {
 
     /// Closes every connection now. New ones are treated as before.
     pub fn cut(&self) {
-        self.shared.lock().close_all();
+        self.shared.lock().close(|_| true);
+        self.shared.changed.notify_all();
+    }
+
+    /// Forwards nothing more of the connections that there are, whatever comes, and keeps them open; new ones are treated
+    /// as before. So does a firewall that has forgotten what it let through.
+    pub fn strand(&self) {
+        self.shared.lock().links.values_mut().for_each(|link| link.stranded = true);
+    }
+
+    /// Closes the connections that are stranded, as their ends do when nothing has come for hours.
+    pub fn cut_stranded(&self) {
+        self.shared.lock().close(|link| link.stranded);
         self.shared.changed.notify_all();
     }
 
@@ -135,6 +147,8 @@ struct Link {
     service: Option<TcpStream>,
     /// Ways that have come to their end.
     ended: u8,
+    /// Whether nothing of it is forwarded any more.
+    stranded: bool,
 }
 
 /// What may go on: so many bytes, and whether the connection is to be closed after them.
@@ -158,7 +172,7 @@ impl Shared {
             let Ok(kept) = client.try_clone() else { continue };
             state.accepted += 1;
             let number = state.accepted;
-            state.links.insert(number, Link { client: kept, service: None, ended: 0 });
+            state.links.insert(number, Link { client: kept, service: None, ended: 0, stranded: false });
             let shared = Arc::clone(self);
             thread::spawn(move || {
                 if shared.link(number, client).is_none() {
@@ -204,12 +218,11 @@ impl Shared {
         let since = Instant::now();
         let mut state = self.lock();
         loop {
-            state.links.get(&number)?;
-            let rest = match state.mode {
-                Mode::Pass => Duration::ZERO,
-                Mode::Delay(by) => by.saturating_sub(since.elapsed()),
-                // Until the mode changes; a limit only because the wait needs one.
-                Mode::BlackHole | Mode::Refuse => Duration::from_secs(60),
+            let rest = match (state.links.get(&number)?.stranded, state.mode) {
+                (false, Mode::Pass) => Duration::ZERO,
+                (false, Mode::Delay(by)) => by.saturating_sub(since.elapsed()),
+                // Until something changes; a limit only because the wait needs one.
+                (true, _) | (false, Mode::BlackHole | Mode::Refuse) => Duration::from_secs(60),
             };
             if rest.is_zero() {
                 return Some(state.pass(way, read));
@@ -264,9 +277,11 @@ impl State {
         Gate { bytes: read, cut: false }
     }
 
-    fn close_all(&mut self) {
-        self.cuts += self.links.len() as u64;
-        std::mem::take(&mut self.links).values().for_each(Link::close);
+    fn close(&mut self, which: impl Fn(&Link) -> bool) {
+        let (closed, kept) = std::mem::take(&mut self.links).into_iter().partition(|(_, link)| which(link));
+        self.links = kept;
+        self.cuts += closed.len() as u64;
+        closed.values().for_each(Link::close);
     }
 }
 

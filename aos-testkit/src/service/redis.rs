@@ -5,11 +5,15 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::install::{ensure, on_path};
 use super::{at_the_end, directory, free_port, run};
+
+/// How many databases a server has, so that each test takes one.
+const DATABASES: u32 = 1_000;
 
 /// How long a server may take to answer for the first time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,6 +28,7 @@ pub struct Redis {
     port: u16,
     settings: Vec<String>,
     process: Mutex<Option<Child>>,
+    next: AtomicU32,
     /// Kills the server when the pipe to it closes.
     _end: Child,
 }
@@ -58,6 +63,7 @@ impl Redis {
             port: free_port()?,
             settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
             process: Mutex::new(None),
+            next: AtomicU32::new(0),
             _end: at_the_end(&kill, &directory)?,
             directory,
         };
@@ -68,6 +74,11 @@ impl Redis {
     /// Its URL, `redis://127.0.0.1:port`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The number of a database that nobody has used yet: `url()` and `/` and the number is its URL.
+    pub fn database(&self) -> u32 {
+        self.next.fetch_add(1, Ordering::Relaxed) % DATABASES
     }
 
     /// Its port.
@@ -135,6 +146,7 @@ impl Redis {
         server.current_dir(&self.directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         server.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--unixsocket"]).arg(self.socket());
         server.args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--enable-debug-command", "local"]);
+        server.args(["--databases", &DATABASES.to_string()]);
         server.arg("--pidfile").arg(self.directory.join("pid")).arg("--logfile").arg(self.log());
         for setting in &self.settings {
             let (name, value) = setting.split_once('=').unwrap_or((setting, ""));

@@ -88,6 +88,7 @@ pub async fn serve(backend: Backend) -> Result<Served> {
         adapters: Adapters::new(Arc::new(Switches::default())),
         clock: Arc::new(SystemClock),
         worker: WorkerSettings::new(WorkerId::new("w1")?, 128),
+        redis: None,
         max_queued: 0,
         metrics: Metrics::new()?,
         log_skill_params: false,

@@ -138,15 +138,11 @@ async fn write_with_retries<B: Batch>(
     let begun = Instant::now();
     let (mut again, mut pause) = (false, FIRST_PAUSE);
     loop {
-        let written = match held.connection().await {
-            Ok(connection) => batch.write(connection, items, again).await,
-            Err(fault) => Err(fault),
-        };
+        let written = held.work(async |connection: &mut Connection| batch.write(connection, items, again).await).await;
         let fault = match written {
             Ok(answers) => return Ok(answers),
             Err(fault) => fault,
         };
-        held.failed(&fault);
         if !fault.may_pass() || begun.elapsed() > RETRY_FOR {
             return Err(fault);
         }

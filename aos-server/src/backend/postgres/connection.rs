@@ -9,6 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Executor, PgPool, Row};
 use url::Url;
 
+use super::doubt::Doubt;
 use super::error::Fault;
 use super::session::Pool;
 
@@ -59,19 +60,20 @@ impl Pools {
         // Nothing here is a floating-point number, and poolers refuse to pass on how many digits one would have.
         let options = options.application_name("aos-server").extra_float_digits(None);
         let fault = |error| Fault::new(&place, error).store_error("connect to the database");
-        let writers = pool(u32::try_from(writers).unwrap_or(u32::MAX));
+        let doubt = Doubt::default();
+        let writers = pool(&doubt, u32::try_from(writers).unwrap_or(u32::MAX));
         if is_pooled != Some(true)
-            && let Some(connections) = connect(&options, is_pooled).await.map_err(fault)?
+            && let Some(connections) = connect(&doubt, &options, is_pooled).await.map_err(fault)?
         {
             let options = options.options([IDLE, PLANS]);
-            let writers = Pool::new(writers.connect_lazy_with(options), false);
-            return Ok(Self { pool: Pool::new(connections, false), writers, place });
+            let writers = Pool::new(writers.connect_lazy_with(options), &doubt, false);
+            return Ok(Self { pool: Pool::new(connections, &doubt, false), writers, place });
         }
         tracing::info!("a pooler stands before Postgres at {place}: every statement is a transaction");
         let options = options.statement_cache_capacity(0);
-        let connections = pool(CONNECTIONS).connect_with(options.clone()).await.map_err(fault)?;
-        let writers = Pool::new(writers.connect_lazy_with(options), true);
-        Ok(Self { pool: Pool::new(connections, true), writers, place })
+        let connections = pool(&doubt, CONNECTIONS).connect_with(options.clone()).await.map_err(fault)?;
+        let writers = Pool::new(writers.connect_lazy_with(options), &doubt, true);
+        Ok(Self { pool: Pool::new(connections, &doubt, true), writers, place })
     }
 
     /// Closes all connections once their work is done.
@@ -102,9 +104,9 @@ fn said(url: &str) -> Result<(String, Option<bool>), String> {
 }
 
 /// Connections that each are a session of the database; `None` when a pooler stands before it.
-async fn connect(options: &PgConnectOptions, is_pooled: Option<bool>) -> sqlx::Result<Option<PgPool>> {
+async fn connect(doubt: &Doubt, options: &PgConnectOptions, is_pooled: Option<bool>) -> sqlx::Result<Option<PgPool>> {
     let options = options.clone().options([IDLE, (SESSION, "on")]);
-    let connections = match pool(CONNECTIONS).connect_with(options).await {
+    let connections = match pool(doubt, CONNECTIONS).connect_with(options).await {
         Ok(connections) => connections,
         // "Unsupported startup parameter", a pooler says.
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("08P01") && is_pooled.is_none() => {
@@ -124,10 +126,11 @@ async fn connect(options: &PgConnectOptions, is_pooled: Option<bool>) -> sqlx::R
     Ok(None)
 }
 
-fn pool(connections: u32) -> PgPoolOptions {
-    PgPoolOptions::new()
+fn pool(doubt: &Doubt, connections: u32) -> PgPoolOptions {
+    let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE)
         .max_lifetime(LIFETIME)
-        .test_before_acquire(false)
+        .test_before_acquire(false);
+    doubt.watch(pool)
 }

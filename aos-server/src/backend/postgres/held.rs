@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use super::doubt::ANSWER;
 use super::error::Fault;
 use super::session::{Connection, Pool};
 
@@ -28,8 +29,23 @@ impl Held {
         Self { pool: pool.clone(), place: Arc::clone(place), connection: None }
     }
 
+    /// Has the connection do something.
+    pub(super) async fn work<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Connection) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let (doubt, place) = (self.pool.doubt().clone(), Arc::clone(&self.place));
+        let connection = self.connection().await?;
+        let done = doubt.in_time(ANSWER / 2, async { Ok(work(connection).await) }).await;
+        let done = done.unwrap_or_else(|error| Err(Fault::new(&place, error)));
+        if let Err(fault) = &done {
+            self.failed(fault);
+        }
+        done
+    }
+
     /// The connection, taken from the pool when there is none.
-    pub(super) async fn connection(&mut self) -> Result<&mut Connection, Fault> {
+    async fn connection(&mut self) -> Result<&mut Connection, Fault> {
         if self.connection.as_ref().is_some_and(|(_, since)| since.elapsed() > TURN) || self.pool.is_closed() {
             self.connection = None;
         }
@@ -44,13 +60,14 @@ impl Held {
         }
     }
 
-    /// Has to be told of every failure: a connection that may be broken is not used again.
-    pub(super) fn failed(&mut self, fault: &Fault) {
-        if fault.may_pass()
-            && let Some((connection, _)) = &mut self.connection
-        {
+    /// A connection that may be broken is not used again.
+    fn failed(&mut self, fault: &Fault) {
+        if !fault.may_pass() {
+            return;
+        }
+        self.pool.doubt().raise();
+        if let Some((mut connection, _)) = self.connection.take() {
             connection.close_on_drop();
-            self.connection = None;
         }
     }
 

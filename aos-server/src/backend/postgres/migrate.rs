@@ -10,6 +10,7 @@ use sqlx::migrate::Migrator;
 use super::Stop;
 use super::error::Fault;
 use super::session::{Pool, Transaction};
+use crate::backend::Migration;
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -26,15 +27,9 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (
     execution_time bigint NOT NULL
 )";
 
-/// A change of the tables.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Migration {
-    /// Its number.
-    pub version: i64,
-    /// What it does.
-    pub description: String,
-    /// Its SQL.
-    pub sql: String,
+/// The number of the last change that this release knows.
+pub fn latest() -> i64 {
+    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 /// The changes that a database still lacks, oldest first. Changes nothing.
@@ -44,12 +39,7 @@ pub struct Migration {
 pub async fn pending(stores: &super::PostgresStores) -> Result<Vec<Migration>, StoreError> {
     let (pool, place) = (&stores.0.pool, &stores.0.place);
     let missing = look(pool, place).await.map_err(|stop| failed(stop, place, "read the migrations"))?;
-    let pending = missing.into_iter().map(|migration| Migration {
-        version: migration.version,
-        description: migration.description.to_string(),
-        sql: migration.sql.as_str().to_owned(),
-    });
-    Ok(pending.collect())
+    Ok(missing.into_iter().map(|migration| Migration::new(migration.version, migration.sql.as_str())).collect())
 }
 
 /// Brings the tables up to date: all changes, or none.

@@ -2,7 +2,8 @@
 //!
 //! - **Group commit.** Creations and appends of all runs of a process are collected and made durable many at a time,
 //!   each batch by one statement (see `batch.rs`); every one is accepted or rejected on its own by its fence.
-//! - **One clock.** Lease deadlines are the database's (`aos_now()`), so that a process with a wrong clock does no harm.
+//! - **One clock.** Lease deadlines are the database's (`aos_now()`), and so is the time by which runs sleep and wake:
+//!   a process with a wrong clock does no harm.
 //! - **Unknown outcomes are read back.** When the connection breaks under a batch, the batch is sent again, and what
 //!   the fences then reject is compared with what is in the tables.
 //! - **Any pooler.** PgBouncer in transaction mode is noticed; see `session.rs` for what is different then.
@@ -10,8 +11,10 @@
 
 mod batch;
 mod blob;
+mod clock;
 mod connection;
 mod create;
+mod doubt;
 mod error;
 mod held;
 mod journal;
@@ -40,15 +43,18 @@ use aos_core::runs::{RunStore, StoreError};
 use aos_core::schedules::ScheduleStore;
 use aos_core::slots::SlotStore;
 use aos_core::switches::SwitchStore;
+use aos_core::time::Clock;
 use aos_core::workers::WorkerStore;
 
-pub use migrate::{Migration, pending};
+pub use migrate::{latest, pending};
 
 use crate::backend::Control;
 use crate::backend::watch::Waiters;
 use batch::Queue;
+use clock::DatabaseClock;
 use connection::Pools;
 use create::Creations;
+use doubt::ANSWER;
 use error::{Fault, closed};
 use journal::Appends;
 use session::Pool;
@@ -68,6 +74,7 @@ struct Postgres {
     creations: Queue<Creations>,
     waiters: Arc<Waiters>,
     limits: Arc<queue::Limits>,
+    clock: DatabaseClock,
 }
 
 impl PostgresStores {
@@ -80,7 +87,10 @@ impl PostgresStores {
     /// [`StoreError::Unavailable`] for the rest. The messages say what to do.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let stores = Self::connect(url).await?;
-        migrate::run(&stores.0.pool, &stores.0.place).await?;
+        let Postgres { pool, place, clock, .. } = &*stores.0;
+        migrate::run(pool, place).await?;
+        clock.ask(pool).await.map_err(|error| Fault::new(place, error).store_error("ask for the time"))?;
+        clock::keep_time(&stores.0);
         Ok(stores)
     }
 
@@ -100,6 +110,7 @@ impl PostgresStores {
             pools,
             waiters,
             limits: Arc::new(queue::Limits::new()),
+            clock: DatabaseClock::new(),
         }));
         watch::look_for_changes(&stores.0);
         Ok(stores)
@@ -141,6 +152,11 @@ impl PostgresStores {
         Stores { runs: self.runs(), journal: self.journal(), blobs: self.blobs() }
     }
 
+    /// The database's clock; this machine's, unless the stores were opened.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(self.0.clock.clone())
+    }
+
     /// Which workers there are.
     pub fn workers(&self) -> Arc<dyn WorkerStore> {
         Arc::clone(&self.0) as _
@@ -166,6 +182,11 @@ impl PostgresStores {
         Control { workers: self.workers(), slots: self.slots(), schedules: self.schedules(), switches: self.switches() }
     }
 
+    /// Who waits for changes.
+    pub(super) fn waiters(&self) -> &Arc<Waiters> {
+        &self.0.waiters
+    }
+
     /// Closes all connections once their work is done. Whatever is asked after that is
     /// [`StoreError::Unavailable`]. Without it nothing acknowledged is lost either.
     pub async fn close(&self) {
@@ -181,11 +202,18 @@ impl Postgres {
         F: Future<Output = Result<T, Stop>> + Send + 'static,
         W: FnOnce(Pool) -> F,
     {
-        let task = tokio::spawn(work(self.pool.clone()));
+        let (work, doubt) = (work(self.pool.clone()), self.pool.doubt().clone());
+        let task = tokio::spawn(async move { doubt.in_time(ANSWER, work).await });
         match task.await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(Stop::Rejected(error))) => Err(error),
-            Ok(Err(Stop::Sql(error))) => Err(Fault::new(&self.place, error).store_error(operation)),
+            Ok(Err(Stop::Sql(error))) => {
+                let fault = Fault::new(&self.place, error);
+                if fault.may_pass() {
+                    self.pool.doubt().raise();
+                }
+                Err(fault.store_error(operation))
+            }
             // The runtime is shutting down, or the task panicked.
             Err(_) => Err(closed(operation)),
         }

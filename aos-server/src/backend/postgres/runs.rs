@@ -15,6 +15,7 @@ use aos_core::{BoxFuture, Failure};
 use sqlx::Row;
 
 use super::create::Creation;
+use super::doubt::ANSWER;
 use super::row::{NEVER, columns, millis_of, record};
 use super::session::Pool;
 use super::{Postgres, Stop, list, purge, queue};
@@ -192,7 +193,8 @@ impl RunStore for Postgres {
                 let mut woken = pin!(watch.notify.notified());
                 woken.as_mut().enable();
                 let (pool, tenant, run) = (pool.clone(), tenant.clone(), run.clone());
-                let look = tokio::spawn(async move { has_changed(&pool, &tenant, &run, after).await });
+                let look = async move { pool.doubt().in_time(ANSWER, has_changed(&pool, &tenant, &run, after)).await };
+                let look = tokio::spawn(look);
                 match look.await {
                     Ok(Ok(false)) => woken.await,
                     Ok(Ok(true)) => return,

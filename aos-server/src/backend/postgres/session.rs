@@ -17,6 +17,8 @@ use sqlx::{
     AssertSqlSafe, Connection as _, Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, SqlStr,
 };
 
+use super::doubt::Doubt;
+
 /// What every transaction behind a pooler sets; elsewhere the connection has it from the start.
 const SETTINGS: &str = "SET LOCAL idle_in_transaction_session_timeout = '60s'";
 
@@ -24,6 +26,8 @@ const SETTINGS: &str = "SET LOCAL idle_in_transaction_session_timeout = '60s'";
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
     connections: PgPool,
+    /// Which of them are trusted.
+    doubt: Doubt,
     /// Whether a pooler stands before the database.
     is_pooled: bool,
 }
@@ -56,8 +60,12 @@ enum Statements {
 type Step = Either<PgQueryResult, PgRow>;
 
 impl Pool {
-    pub(super) fn new(connections: PgPool, is_pooled: bool) -> Self {
-        Self { connections, is_pooled }
+    pub(super) fn new(connections: PgPool, doubt: &Doubt, is_pooled: bool) -> Self {
+        Self { connections, doubt: doubt.clone(), is_pooled }
+    }
+
+    pub(super) fn doubt(&self) -> &Doubt {
+        &self.doubt
     }
 
     pub(super) async fn acquire(&self) -> sqlx::Result<Connection> {

@@ -8,6 +8,7 @@ use aos_core::id::{RunId, TenantId};
 use sqlx::Row;
 
 use super::Postgres;
+use super::doubt::ANSWER;
 use super::session::Pool;
 use crate::backend::watch::{Topic, Waiters};
 
@@ -29,7 +30,8 @@ pub(super) fn look_for_changes(stores: &Arc<Postgres>) {
                 return;
             }
             // Whoever waits sees an error by itself and tries again.
-            if let Err(error) = look(&pool, &waiters, &mut seen, &mut tables).await {
+            let look = look(&pool, &waiters, &mut seen, &mut tables);
+            if let Err(error) = pool.doubt().in_time(ANSWER, look).await {
                 tracing::debug!(%error, "looking for changes by other processes failed");
             }
         }
@@ -84,7 +86,7 @@ async fn look(pool: &Pool, waiters: &Waiters, seen: &mut Seen, tables: &mut Opti
     }
     // A topic that was not looked at before may have changed since its waiter looked.
     let changed = found.iter().filter(|(topic, now)| seen.get(topic) != Some(now));
-    waiters.notify(&changed.map(|(topic, _)| topic.clone()).collect::<Vec<_>>());
+    waiters.wake(&changed.map(|(topic, _)| topic.clone()).collect::<Vec<_>>());
     *seen = found;
     Ok(())
 }

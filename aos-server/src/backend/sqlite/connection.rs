@@ -9,6 +9,7 @@ use aos_core::runs::StoreError;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::error::{Fault, Stop};
+use crate::backend::Migration;
 
 /// Marks a file as ours in its header: "AOS1".
 const APPLICATION_ID: i32 = 0x414F_5331;
@@ -39,6 +40,28 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     configure(&conn).map_err(|error| wrap(error.into()))?;
     migrate(&mut conn, path).map_err(wrap)?;
     Ok(conn)
+}
+
+/// The changes that a file still lacks, oldest first; all of them when it is not there. Changes nothing.
+///
+/// # Errors
+/// As [`open_writer`].
+pub(super) fn pending(path: &Path) -> Result<Vec<Migration>, StoreError> {
+    let done = if path.exists() {
+        let wrap = |stop: Stop| stop.into_store_error(OPEN, path);
+        let conn = connect(path).map_err(|error| wrap(error.into()))?;
+        check_owner(&conn, path).map_err(wrap)?;
+        schema_version(&conn).map_err(|error| wrap(error.into()))?
+    } else {
+        0
+    };
+    let changes = MIGRATIONS.iter().zip(1..).skip(done);
+    Ok(changes.map(|(sql, version)| Migration::new(version, sql)).collect())
+}
+
+/// The number of the last change that this release knows.
+pub(super) fn latest() -> i64 {
+    MIGRATIONS.len() as i64
 }
 
 /// Opens a connection that only reads.

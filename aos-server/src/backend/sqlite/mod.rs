@@ -46,6 +46,7 @@ use aos_core::time::Clock;
 use aos_core::workers::WorkerStore;
 
 use crate::backend::Control;
+use crate::backend::Migration;
 use crate::backend::watch::Waiters;
 use crate::clock::SystemClock;
 use presence::Presence;
@@ -160,6 +161,11 @@ impl SqliteStores {
         Control { workers: self.workers(), slots: self.slots(), schedules: self.schedules(), switches: self.switches() }
     }
 
+    /// Who waits for changes.
+    pub(super) fn waiters(&self) -> &Arc<Waiters> {
+        &self.0.waiters
+    }
+
     /// Says that this process is about to advance runs of the file, until it ends or [closes](Self::close) it. Every
     /// process that does so must say it, before it claims anything.
     ///
@@ -219,6 +225,23 @@ impl Sqlite {
     fn presence(&self) -> MutexGuard<'_, Option<Presence>> {
         self.presence.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The changes that a file still lacks, oldest first; all of them when it is not there. Changes nothing.
+///
+/// # Errors
+/// As [`SqliteStores::open`].
+pub async fn pending(path: &Path) -> Result<Vec<Migration>, StoreError> {
+    let path = path.to_owned();
+    let looking = tokio::task::spawn_blocking(move || connection::pending(&path));
+    looking
+        .await
+        .map_err(|error| StoreError::Unavailable { operation: "open the database file", source: Box::new(error) })?
+}
+
+/// The number of the last change that this release knows.
+pub fn latest() -> i64 {
+    connection::latest()
 }
 
 /// Waits for a lock where that holds up nobody.

@@ -249,7 +249,7 @@ impl Bulk {
                 fit.join(", ")
             )));
         }
-        let before = filter::before(created_before.as_deref(), older_than.as_deref())?;
+        let before = filter::before(state.now(), created_before.as_deref(), older_than.as_deref())?;
         if action == BulkAction::Purge && (parent.is_some() || created_before.is_some()) {
             return Err(ApiError::invalid("a purge goes by states, workflow and older_than: leave the rest out"));
         }

@@ -20,7 +20,6 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::clock;
 use crate::http::body::Doc;
 use crate::http::params::{Params, clip, duration, idempotency_key, timestamp, wait};
 use crate::http::problem::{ApiError, ApiResult, Problem};
@@ -119,7 +118,7 @@ pub async fn create_run(
         idempotency_key: key,
         request_id: Some(request_id.as_str().into()),
         priority: body.priority,
-        start_at: start_at(body.delay.as_deref(), body.start_at.as_deref())?,
+        start_at: start_at(&state, body.delay.as_deref(), body.start_at.as_deref())?,
     };
     // Watched before it is created, so that an end in between is heard.
     let watch = wait.map(|_| state.hub.watch(&new.run));
@@ -184,12 +183,12 @@ fn budget(text: Option<&str>, ready: &ReadyPlan) -> ApiResult<Option<Money>> {
         .map_err(|e| ApiError::invalid(format!("\"budget\" is {:?}: {e}; for example \"0.50\"", clip(text))))
 }
 
-fn start_at(delay: Option<&str>, at: Option<&str>) -> ApiResult<Option<Timestamp>> {
+fn start_at(state: &AppState, delay: Option<&str>, at: Option<&str>) -> ApiResult<Option<Timestamp>> {
     match (delay, at) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(ApiError::invalid("\"delay\" and \"start_at\" are both given: leave one out")),
         (Some(text), None) => match duration(text) {
-            Some(delay) => Ok(Some(clock::now().saturating_add(delay))),
+            Some(delay) => Ok(Some(state.now().saturating_add(delay))),
             None => Err(ApiError::invalid(format!(
                 "\"delay\" is {:?}: expected a whole number with a unit (ms, s, m, h or d), for example \"15m\"",
                 clip(text)

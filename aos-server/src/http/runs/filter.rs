@@ -4,7 +4,6 @@ use aos_core::id::{RunId, WorkflowId};
 use aos_core::runs::RunState;
 use aos_core::time::Timestamp;
 
-use crate::clock;
 use crate::http::params::{clip, duration, timestamp};
 use crate::http::problem::{ApiError, ApiResult};
 
@@ -31,8 +30,8 @@ pub(in crate::http) fn parent(id: Option<String>) -> ApiResult<Option<RunId>> {
     id.map(|id| RunId::new(&id).map_err(|e| ApiError::invalid(format!("parent: {e}")))).transpose()
 }
 
-/// The time before which something was, given as that or as an age.
-pub(in crate::http) fn before(at: Option<&str>, age: Option<&str>) -> ApiResult<Option<Timestamp>> {
+/// The time before which something was, given as that or as an age `now`.
+pub(in crate::http) fn before(now: Timestamp, at: Option<&str>, age: Option<&str>) -> ApiResult<Option<Timestamp>> {
     match (at, age) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(ApiError::invalid("created_before and older_than are both given: leave one out")),
@@ -45,7 +44,7 @@ pub(in crate::http) fn before(at: Option<&str>, age: Option<&str>) -> ApiResult<
         (None, Some(text)) => match duration(text) {
             Some(age) => {
                 let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-                Ok(Some(Timestamp::from_millis(clock::now().as_millis().saturating_sub(age))))
+                Ok(Some(Timestamp::from_millis(now.as_millis().saturating_sub(age))))
             }
             None => Err(ApiError::invalid(format!(
                 "older_than is {:?}: expected a whole number with a unit (ms, s, m, h or d), for example 30d",

@@ -109,7 +109,7 @@ fn filter(state: &AppState, query: ListQuery) -> ApiResult<RunFilter> {
         states: filter::states(query.state.as_deref().unwrap_or_default())?,
         workflow: filter::workflow(query.workflow)?,
         parent: filter::parent(query.parent)?,
-        created_before: filter::before(query.created_before.as_deref(), query.older_than.as_deref())?,
+        created_before: filter::before(state.now(), query.created_before.as_deref(), query.older_than.as_deref())?,
         ended_before: None,
         cursor: query.cursor,
         limit,

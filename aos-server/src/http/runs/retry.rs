@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 
-use crate::clock;
 use crate::history::History;
 use crate::http::params::{Params, PathOf, idempotency_key, run_id, wait};
 use crate::http::problem::{ApiError, ApiResult, Problem};
@@ -77,7 +76,7 @@ pub(super) async fn again(
     request_id: String,
 ) -> ApiResult<Begun> {
     let history = History::read(&state.host, original).await?;
-    let (flows, run, now) = (state.host.flows.clone(), new_id()?, clock::now());
+    let (flows, run, now) = (state.host.flows.clone(), new_id()?, state.now());
     let new = run.clone();
     // A long journal takes a while.
     let retrying =

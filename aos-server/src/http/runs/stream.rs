@@ -19,7 +19,7 @@ use crate::http::params::{Params, PathOf, run_id};
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::http::runs::find;
 use crate::http::view::RunView;
-use crate::hub::Watch;
+use crate::hub::{Heard, Watch};
 use crate::state::AppState;
 
 /// Lines read from the store at a time.
@@ -166,9 +166,10 @@ impl Follow {
             }
             tokio::select! {
                 () = self.state.stopping.cancelled() => return None,
-                progress = timeout_at(Instant::now() + LOOK, self.watch.progress()) => match progress {
-                    Ok(progress) => self.ended = progress.finished,
-                    Err(_) => self.ended = find(&self.state, &self.run).await.ok()?.state.is_terminal(),
+                heard = timeout_at(Instant::now() + LOOK, self.watch.progress()) => match heard {
+                    Ok(Heard::Here(progress)) => self.ended = progress.finished,
+                    Ok(Heard::Further) => {}
+                    Ok(Heard::Changed) | Err(_) => self.ended = find(&self.state, &self.run).await.ok()?.state.is_terminal(),
                 },
             }
         }

@@ -147,6 +147,26 @@ fn a_cut_closes_what_there_is_and_refusing_closes_what_comes() {
 }
 
 #[test]
+fn stranded_connections_stay_so_and_new_ones_pass() {
+    let (proxy, _got) = echo();
+    let old = connect(&proxy);
+    say(&old, "one");
+    hears(&old, "one");
+    proxy.strand();
+    proxy.pass();
+    say(&old, "two");
+    hears_nothing(&old);
+    let new = connect(&proxy);
+    say(&new, "three");
+    hears(&new, "three");
+    hears_nothing(&old);
+    proxy.cut_stranded();
+    ends_after(&old, "");
+    say(&new, "four");
+    hears(&new, "four");
+}
+
+#[test]
 fn a_connection_is_cut_after_so_many_bytes() {
     // What is said, what the service gets, what the client hears.
     let table = [

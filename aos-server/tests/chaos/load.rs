@@ -43,7 +43,8 @@ struct Shared {
 }
 
 impl Load {
-    pub fn start(seed: u64, workflows: Vec<&'static str>, ledger: SocketAddr) -> Self {
+    /// Clients that rest for less than `pace` milliseconds after each answer. They do nothing yet.
+    pub fn start(seed: u64, pace: u64, workflows: Vec<&'static str>, ledger: SocketAddr) -> Self {
         let shared = Arc::new(Shared {
             orders: Mutex::default(),
             complaints: Mutex::default(),
@@ -53,6 +54,7 @@ impl Load {
         let server = watch::Sender::new(None);
         let client = |number| Client {
             number,
+            pace,
             rng: Rng::new(Seed::new(seed), &format!("client {number}")),
             shared: Arc::clone(&shared),
             server: server.subscribe(),
@@ -64,13 +66,13 @@ impl Load {
         Self { shared, server, tasks }
     }
 
-    /// Tells the clients where the server is, and that they may create that many runs.
+    /// Tells the clients whom to ask, and that they may create that many runs.
     pub fn begin(&self, api: Api, runs: u64) {
         self.shared.limit.send_replace(self.acknowledged() + runs);
         self.server.send_replace(Some(api));
     }
 
-    /// Tells the clients that the server is gone.
+    /// Tells the clients that there is nobody to ask.
     pub fn pause(&self) {
         self.server.send_replace(None);
     }
@@ -101,6 +103,7 @@ impl Drop for Load {
 
 struct Client {
     number: usize,
+    pace: u64,
     rng: Rng,
     shared: Arc<Shared>,
     server: watch::Receiver<Option<Api>>,
@@ -119,7 +122,7 @@ impl Client {
                 Some(place) => self.ask(&api, place).await,
                 None => tokio::time::sleep(Duration::from_millis(5)).await,
             }
-            tokio::time::sleep(Duration::from_millis(self.rng.below(12))).await;
+            tokio::time::sleep(Duration::from_millis(self.rng.below(self.pace))).await;
         }
     }
 
@@ -149,8 +152,8 @@ impl Client {
             orders[place].clone()
         };
         let body = json!({"workflow": order.workflow, "input": input(order.n, self.ledger)});
-        // No answer: the server was killed. The order stays open, and the next server is asked under the same key.
-        let Ok((status, answer)) = api.post("/v1/runs", Some(&order.key), &body).await else { return };
+        // No answer: the order stays open, and the next server is asked under the same key.
+        let Some((status, answer)) = api.post("/v1/runs", Some(&order.key), &body).await else { return };
         let run = answer["id"].as_str().filter(|_| status.is_success());
         let complaint = match (run, order.run) {
             (None, _) => format!("{} was answered with {status}: {answer}", order.key),

@@ -111,6 +111,15 @@ pub fn kinds() -> Vec<Kind> {
     ]
 }
 
+/// A workflow with an effect that takes until it is let go.
+pub fn held() -> Value {
+    let steps = json!([
+        call("hold", "http_call", "/held"),
+        {"id": "end", "set": "{{ steps.hold.output.body }}"},
+    ]);
+    json!({"id": "held", "steps": steps, "output": OUTPUT})
+}
+
 /// How many requests to `/note` one run of every workflow with every input makes.
 pub fn notes(kinds: &[Kind]) -> usize {
     kinds.iter().flat_map(|kind| (0..VARIANTS).map(kind.note)).sum()

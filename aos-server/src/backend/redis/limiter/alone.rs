@@ -1,0 +1,187 @@
+//! What one process may grant while it has no word from Redis.
+
+use std::time::Duration;
+
+use aos_core::time::Timestamp;
+
+use super::window::{Amount, WINDOW, Window};
+
+/// For how long after its last answer a process may still count as present in Redis: twice the time after which it counts
+/// as silent, because the last thing it said may have been said in time and heard late.
+pub(super) const UNHEARD: Duration = Duration::from_secs(5);
+
+/// How finely an answer says what ends to count; see `step.lua`.
+const SPAN: Duration = Duration::from_secs(5);
+
+/// How many such spans a minute has.
+pub(super) const SPANS: usize = 12;
+
+/// The last answer, and what was done since.
+#[derive(Clone, Debug)]
+pub(super) struct Alone {
+    /// When it came; for a process that never got one, when it began.
+    pub(super) heard_at: Timestamp,
+    /// What the process may grant itself.
+    pub(super) promise: Amount,
+    /// What ends to count in each span after the answer, of what everybody was granted.
+    pub(super) ends: [Amount; SPANS],
+    /// What the process has granted itself since.
+    pub(super) granted: Amount,
+}
+
+impl Alone {
+    /// For a process that was promised nothing.
+    pub(super) fn new(heard_at: Timestamp) -> Self {
+        Self { heard_at, promise: Amount::default(), ends: [Amount::default(); SPANS], granted: Amount::default() }
+    }
+
+    /// Whether one request of `tokens` may be granted at `now`, to one of `replicas` processes under a limit of `most`;
+    /// otherwise, when to ask again.
+    pub(super) fn judge(
+        &self,
+        now: Timestamp,
+        tokens: u64,
+        window: &Window,
+        most: Amount,
+        replicas: u64,
+    ) -> Result<(), Timestamp> {
+        let (more, share) = (Amount::one(tokens), most.part(replicas));
+        let at = if more.fits(share) {
+            window.free_at(more, share).unwrap_or(now).max(self.due(now, more, replicas))
+        } else {
+            // What no share could hold goes alone, after the share has had the time to pay for it.
+            let idle_since = window.last().unwrap_or(Timestamp::EPOCH).max(self.sure_at());
+            idle_since.saturating_add(time_to_pay(more, most, replicas))
+        };
+        if at <= now { Ok(()) } else { Err(at) }
+    }
+
+    /// The most that may be granted until `later` without another answer.
+    pub(super) fn at_most(&self, later: Timestamp, window: &Window, most: Amount, replicas: u64) -> Amount {
+        let left = most.part(replicas).minus(window.sum());
+        self.allowance(later, replicas).map_or(left, |allowance| left.min(allowance))
+    }
+
+    /// When every grant has stopped to count that Redis gave before it knew that this process is silent. From then on
+    /// only the share matters.
+    fn sure_at(&self) -> Timestamp {
+        self.heard_at.saturating_add(WINDOW + UNHEARD)
+    }
+
+    /// What may be granted by `now`, after what was; `None` when only the share matters.
+    ///
+    /// That is the promise, and this process's part of what has ended to count since. Redis gives none of that to
+    /// anybody once it takes this process for silent; what ends before that may be granted there.
+    fn allowance(&self, now: Timestamp, replicas: u64) -> Option<Amount> {
+        if now >= self.sure_at() {
+            return None;
+        }
+        let ended = self.spans().filter(|(at, _)| *at <= now).fold(Amount::default(), |sum, (_, more)| sum.plus(more));
+        Some(self.promise.plus(ended.part(replicas)).minus(self.granted))
+    }
+
+    /// When `more` is allowed.
+    fn due(&self, now: Timestamp, more: Amount, replicas: u64) -> Timestamp {
+        let allowed = |at| self.allowance(at, replicas).is_none_or(|allowance| more.fits(allowance));
+        let later = self.spans().map(|(at, _)| at).filter(|at| *at > now);
+        std::iter::once(now).chain(later).find(|at| allowed(*at)).unwrap_or(self.sure_at())
+    }
+
+    /// The spans that count, with their ends.
+    fn spans(&self) -> impl Iterator<Item = (Timestamp, Amount)> + '_ {
+        let ends = (1..).map(|number| self.heard_at.saturating_add(SPAN * number));
+        ends.zip(self.ends).skip_while(|(end, _)| *end <= self.heard_at.saturating_add(UNHEARD))
+    }
+}
+
+/// How long a share of the limit needs for an amount.
+fn time_to_pay(amount: Amount, most: Amount, replicas: u64) -> Duration {
+    let ms = |amount: u64, most: u64| {
+        let ms = u128::from(amount) * u128::from(replicas) * WINDOW.as_millis() / u128::from(most.max(1));
+        u64::try_from(ms).unwrap_or(u64::MAX)
+    };
+    Duration::from_millis(ms(amount.requests, most.requests).max(ms(amount.tokens, most.tokens)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: Amount = Amount { requests: 60, tokens: 6_000 };
+
+    fn at(s: u64) -> Timestamp {
+        Timestamp::from_millis(s * 1_000)
+    }
+
+    /// How many requests of 100 tokens are granted at that second.
+    fn burst(alone: &mut Alone, window: &mut Window, s: u64, replicas: u64) -> u64 {
+        window.forget(at(s));
+        (0..1_000)
+            .take_while(|_| {
+                let granted = alone.judge(at(s), 100, window, MOST, replicas).is_ok();
+                if granted {
+                    window.grant(at(s), 100);
+                    alone.granted = alone.granted.plus(Amount::one(100));
+                }
+                granted
+            })
+            .count() as u64
+    }
+
+    #[test]
+    fn who_was_promised_nothing_waits_until_it_is_sure() {
+        let (mut alone, mut window) = (Alone::new(at(100)), Window::default());
+        for s in [100, 130, 164] {
+            assert_eq!(alone.judge(at(s), 100, &window, MOST, 3), Err(at(165)), "{s}");
+        }
+        assert_eq!(burst(&mut alone, &mut window, 165, 3), 20);
+        assert_eq!(alone.judge(at(200), 100, &window, MOST, 3), Err(at(225)));
+        assert_eq!(burst(&mut alone, &mut window, 225, 3), 20);
+    }
+
+    #[test]
+    fn a_promise_is_kept_and_what_ends_is_shared() {
+        let mut window = Window::default();
+        // 15 of the 60 were granted here, 40 s before the answer; everything ends evenly.
+        for _ in 0..15 {
+            window.grant(at(60), 100);
+        }
+        let ends = [Amount { requests: 5, tokens: 500 }; SPANS];
+        let mut alone = Alone { promise: Amount { requests: 2, tokens: 200 }, ends, ..Alone::new(at(100)) };
+        let granted: Vec<_> = (100..165).map(|s| burst(&mut alone, &mut window, s, 3)).collect();
+        assert_eq!(granted[0], 2, "the promise");
+        assert_eq!(granted[1..10].iter().sum::<u64>(), 0, "what ends in the first 5 s may be granted by Redis");
+        assert_eq!(granted[10], 1, "a third of 5");
+        assert_eq!(granted[..20].iter().sum::<u64>(), 5, "no more than the share, with the 15 that Redis gave");
+        assert_eq!(granted.iter().sum::<u64>(), 2 + 55 / 3);
+    }
+
+    #[test]
+    fn what_no_share_could_hold_goes_alone_and_late() {
+        let (mut alone, mut window) = (Alone::new(at(0)), Window::default());
+        // 4,000 tokens of 6,000 are two minutes of a third.
+        assert_eq!(alone.judge(at(1), 4_000, &window, MOST, 3), Err(at(65 + 120)));
+        assert_eq!(alone.judge(at(185), 4_000, &window, MOST, 3), Ok(()));
+        window.grant(at(185), 4_000);
+        assert_eq!(alone.judge(at(186), 4_000, &window, MOST, 3), Err(at(305)));
+        assert_eq!(alone.judge(at(186), 1, &window, MOST, 3), Err(at(245)));
+        // Of 60 requests no hundredth is a whole one.
+        alone.heard_at = at(1_000);
+        assert_eq!(alone.judge(at(1_065), 1, &Window::default(), MOST, 100), Err(at(1_165)));
+    }
+
+    #[test]
+    fn what_may_still_be_granted_is_never_more_than_the_share() {
+        let mut window = Window::default();
+        for _ in 0..15 {
+            window.grant(at(100), 100);
+        }
+        let mut alone = Alone::new(at(100));
+        assert_eq!(alone.at_most(at(105), &window, MOST, 3), Amount::default());
+        alone.promise = Amount { requests: 9, tokens: 900 };
+        assert_eq!(alone.at_most(at(105), &window, MOST, 3), Amount { requests: 5, tokens: 500 });
+        alone.granted = Amount { requests: 6, tokens: 600 };
+        assert_eq!(alone.at_most(at(105), &window, MOST, 3), Amount { requests: 3, tokens: 300 });
+        assert_eq!(alone.at_most(at(165), &window, MOST, 3), Amount { requests: 5, tokens: 500 });
+    }
+}

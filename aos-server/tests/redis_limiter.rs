@@ -1,0 +1,295 @@
+//! Three replicas share one limit and never exceed it, whatever becomes of Redis and of their way to it. Their time is
+//! virtual, their Redis is real.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aos_core::id::TenantId;
+use aos_core::limiter::{LimitRequest, Limiter, Verdict};
+use aos_core::memory::{RateLimits, VirtualClock};
+use aos_core::random::{Rng, Seed};
+use aos_core::time::{Clock, Timestamp};
+use aos_server::backend::redis::{Link, RedisLimiter};
+use aos_server::telemetry::Metrics;
+use aos_testkit::service::Redis;
+
+const LIMITS: RateLimits = RateLimits { requests: 60, tokens: 12_000 };
+const REPLICAS: usize = 3;
+const MINUTE: u64 = 60_000;
+
+/// A step of virtual time.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How long a link may take to notice that Redis is back, in real time.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Fleet {
+    redis: Redis,
+    clock: VirtualClock,
+    links: Vec<Link>,
+    limiters: Vec<RedisLimiter>,
+    rng: Rng,
+    /// How eager each replica is, as requests that it wants in 10 ticks.
+    demand: [u64; REPLICAS],
+    granted: Vec<Grant>,
+    /// Asked again not before that.
+    patient_until: [Timestamp; REPLICAS],
+}
+
+struct Grant {
+    at: u64,
+    tokens: u64,
+}
+
+impl Fleet {
+    async fn new(seed: u64) -> Self {
+        let redis = Redis::start(&[]).unwrap();
+        let clock = VirtualClock::new(Timestamp::from_millis(1_700_000_000_000));
+        let (mut links, mut limiters) = (Vec::new(), Vec::new());
+        for replica in 0..REPLICAS {
+            add_user(&redis, replica);
+            let url = format!("redis://replica{replica}:secret@127.0.0.1:{}", redis.port());
+            let link = Link::open(&url, Metrics::new().unwrap(), PATIENCE).await.unwrap();
+            let clock = Arc::new(clock.clone());
+            limiters.push(RedisLimiter::on_clock(link.clone(), LIMITS, || REPLICAS, clock));
+            links.push(link);
+        }
+        let rng = Rng::new(Seed::new(seed), "fleet");
+        let patient_until = [Timestamp::EPOCH; REPLICAS];
+        Self { redis, clock, links, limiters, rng, demand: [0; REPLICAS], granted: Vec::new(), patient_until }
+    }
+
+    /// Lets so many seconds pass, in which everybody wants what it wants. Gives how many requests were granted.
+    async fn pass(&mut self, seconds: u64) -> usize {
+        let before = self.granted.len();
+        for tick in 0..seconds * 4 {
+            self.clock.advance(TICK);
+            for replica in 0..REPLICAS {
+                // Every second, as in the background, and not all at the same time.
+                if tick % 4 == replica as u64 {
+                    let _ = self.limiters[replica].report().await;
+                }
+                for _ in 0..self.demand[replica] {
+                    if self.rng.below(10) == 0 {
+                        self.ask(replica).await;
+                    }
+                }
+            }
+        }
+        self.granted.len() - before
+    }
+
+    async fn ask(&mut self, replica: usize) {
+        let now = self.clock.now();
+        if now < self.patient_until[replica] {
+            return;
+        }
+        // A fifth of the time a big one, within a third of the limit.
+        let tokens = if self.rng.below(5) == 0 { 1 + self.rng.below(1_000) } else { 1 + self.rng.below(200) };
+        let request = LimitRequest { tenant: TenantId::default(), name: "model".into(), tokens };
+        match self.limiters[replica].acquire(&request).await {
+            Verdict::Granted(ticket) => {
+                let used = if self.rng.below(2) == 0 { tokens } else { 1 + self.rng.below(tokens) };
+                self.limiters[replica].settle(&request, ticket, used).await;
+                self.granted.push(Grant { at: now.as_millis(), tokens: used });
+            }
+            Verdict::Wait(wait) => self.patient_until[replica] = now.saturating_add(wait),
+        }
+    }
+
+    /// Asks many times at once, whatever it was told, and so do others after it.
+    async fn burst(&mut self) {
+        let first = self.rng.below(REPLICAS as u64) as usize;
+        for replica in (0..REPLICAS).cycle().skip(first).take(REPLICAS) {
+            for _ in 0..self.rng.below(80) {
+                self.patient_until[replica] = Timestamp::EPOCH;
+                self.ask(replica).await;
+            }
+        }
+    }
+
+    /// Lets a while pass in which one thing or another is wrong, and is well again at the end.
+    async fn trouble(&mut self) {
+        let seconds = [1, 3, 10, 40, 100][self.rng.below(5) as usize];
+        match self.rng.below(5) {
+            0 => drop(self.redis.cli(&["FLUSHDB"]).unwrap()),
+            1 => {
+                self.redis.kill().unwrap();
+                self.burst().await;
+                self.pass(seconds).await;
+                self.redis.restart().unwrap();
+                (0..REPLICAS).for_each(|replica| add_user(&self.redis, replica));
+            }
+            2 => {
+                // What was under way is done when it goes on.
+                self.redis.pause().unwrap();
+                self.pass(seconds).await;
+                self.redis.go_on().unwrap();
+            }
+            3 => {
+                let replica = self.rng.below(REPLICAS as u64) as usize;
+                self.cut_off(replica);
+                self.burst().await;
+                self.pass(seconds).await;
+                add_user(&self.redis, replica);
+            }
+            _ => {
+                // Everybody's connection, for a moment.
+                self.redis.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).unwrap();
+            }
+        }
+        self.connected().await;
+        self.burst().await;
+    }
+
+    /// Waits, in real time, until everybody reaches Redis again.
+    async fn connected(&self) {
+        for link in &self.links {
+            tokio::time::timeout(PATIENCE, link.up()).await.unwrap();
+        }
+    }
+
+    /// Ends a replica's way to Redis.
+    fn cut_off(&self, replica: usize) {
+        self.redis.cli(&["ACL", "SETUSER", &format!("replica{replica}"), "off"]).unwrap();
+        self.redis.cli(&["CLIENT", "KILL", "USER", &format!("replica{replica}")]).unwrap();
+    }
+
+    /// No minute, wherever it begins, has more than the limit and 5 %.
+    #[track_caller]
+    fn check(&self) {
+        let (mut first, mut requests, mut tokens) = (0, 0, 0);
+        let start = self.granted.first().map_or(0, |grant| grant.at);
+        for grant in &self.granted {
+            (requests, tokens) = (requests + 1, tokens + grant.tokens);
+            while self.granted[first].at + MINUTE <= grant.at {
+                (requests, tokens) = (requests - 1, tokens - self.granted[first].tokens);
+                first += 1;
+            }
+            let s = (grant.at - start) / 1_000;
+            assert!(requests * 100 <= LIMITS.requests * 105, "{requests} requests in the minute before second {s}");
+            assert!(tokens * 100 <= LIMITS.tokens * 105, "{tokens} tokens in the minute before second {s}");
+        }
+    }
+}
+
+fn add_user(redis: &Redis, replica: usize) {
+    let user = format!("replica{replica}");
+    let rights = ["ACL", "SETUSER", &user, "on", ">secret", "~aos:*", "&aos:*", "+@all"];
+    redis.cli(&rights).unwrap();
+}
+
+/// A minute's worth of requests.
+const FULL: usize = LIMITS.requests as usize;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_limit_through_flush_and_outage() {
+    for seed in [1, 2] {
+        let mut fleet = Fleet::new(seed).await;
+        fleet.demand = [2, 2, 2];
+        // The first minute may begin with an empty window.
+        fleet.pass(60).await;
+        let granted = fleet.pass(180).await;
+        assert!(granted >= FULL * 2, "{granted} in three minutes with Redis: the limit is not used");
+
+        fleet.redis.cli(&["FLUSHDB"]).unwrap();
+        let granted = fleet.pass(120).await;
+        assert!(granted >= FULL, "{granted} in two minutes after a flush");
+        fleet.redis.cli(&["FLUSHDB"]).unwrap();
+        fleet.pass(5).await;
+        fleet.redis.cli(&["FLUSHDB"]).unwrap();
+        fleet.pass(30).await;
+
+        // A long outage with all its memory lost, first while everybody is at the limit.
+        fleet.redis.kill().unwrap();
+        let first = fleet.pass(60).await;
+        assert!(first > 0, "nothing at all in the first minute of an outage");
+        let granted = fleet.pass(180).await;
+        assert!(granted >= FULL * 2, "{granted} in three minutes without Redis: the shares are not used");
+        fleet.redis.restart().unwrap();
+        (0..REPLICAS).for_each(|replica| add_user(&fleet.redis, replica));
+        fleet.connected().await;
+        let granted = fleet.pass(120).await;
+        assert!(granted >= FULL, "{granted} in two minutes after an outage");
+
+        // One is cut off, and the others are not; then another one.
+        for replica in [0, 2] {
+            fleet.cut_off(replica);
+            fleet.pass(100).await;
+            add_user(&fleet.redis, replica);
+            fleet.connected().await;
+            fleet.pass(20).await;
+        }
+        // Hangs: what was under way is done when it goes on.
+        for seconds in [2, 20, 90] {
+            fleet.redis.pause().unwrap();
+            fleet.pass(seconds).await;
+            fleet.redis.go_on().unwrap();
+            fleet.connected().await;
+            fleet.pass(10).await;
+        }
+        fleet.check();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_busy_replica_uses_the_whole_limit_and_an_outage_does_not_add_to_it() {
+    let mut fleet = Fleet::new(3).await;
+    fleet.demand = [6, 0, 0];
+    fleet.pass(60).await;
+    let granted = fleet.pass(120).await;
+    assert!(granted * 10 >= FULL * 2 * 7, "{granted} in two minutes: one replica does not get the limit for itself");
+    // Now the others want something, and Redis is gone.
+    fleet.demand = [6, 6, 6];
+    fleet.redis.kill().unwrap();
+    fleet.pass(150).await;
+    fleet.redis.restart().unwrap();
+    (0..REPLICAS).for_each(|replica| add_user(&fleet.redis, replica));
+    fleet.connected().await;
+    fleet.pass(60).await;
+    // Short outages one after the other, each with everything lost, and with another one busy.
+    for round in 0..6_usize {
+        fleet.demand = [0, 1, 8];
+        fleet.demand.rotate_left(round % REPLICAS);
+        fleet.redis.kill().unwrap();
+        fleet.pass(3).await;
+        fleet.redis.restart().unwrap();
+        (0..REPLICAS).for_each(|replica| add_user(&fleet.redis, replica));
+        fleet.connected().await;
+        fleet.pass(8).await;
+    }
+    fleet.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_fleet_goes_on_at_once_when_redis_goes() {
+    let mut fleet = Fleet::new(4).await;
+    // Everybody has to have asked for something: of what nobody wants nothing is promised.
+    fleet.demand = [5, 5, 5];
+    fleet.pass(2).await;
+    fleet.demand = [0, 0, 0];
+    fleet.pass(70).await;
+    fleet.redis.kill().unwrap();
+    fleet.demand = [4, 4, 4];
+    let granted = fleet.pass(10).await;
+    assert!(granted >= FULL / 4, "{granted} in the first ten seconds: what was left is not used");
+    fleet.pass(120).await;
+    fleet.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_trouble_after_any_other_and_any_load() {
+    for seed in 10..12 {
+        println!("seed {seed}");
+        let mut fleet = Fleet::new(seed).await;
+        for _ in 0..12 {
+            fleet.demand = std::array::from_fn(|_| [0, 1, 3, 8][fleet.rng.below(4) as usize]);
+            let seconds = [1, 5, 20, 60][fleet.rng.below(4) as usize];
+            fleet.pass(seconds).await;
+            fleet.trouble().await;
+        }
+        fleet.check();
+    }
+}
