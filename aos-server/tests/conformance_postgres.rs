@@ -1,74 +1,12 @@
 //! The Postgres stores keep the contracts.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod postgres_support;
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, LazyLock};
+use aos_testkit::conformance::BoxFuture;
+use aos_testkit::service::Database;
 
-use aos_server::backend::postgres::PostgresStores;
-use aos_testkit::conformance::{Advance, Backend, BoxFuture, OpenAgain, Roles};
-use aos_testkit::conformance_tests;
-use aos_testkit::service::Postgres;
-use tokio::runtime::Runtime;
-
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-
-struct Tested;
-
-impl Backend for Tested {
-    fn block_on(&self, clause: BoxFuture<'_, ()>) {
-        RUNTIME.block_on(clause);
-    }
-
-    fn fresh(&self) -> BoxFuture<'_, Roles> {
-        Box::pin(async {
-            let database = Postgres::shared().database().unwrap();
-            let stores = PostgresStores::open(&database.url).await.unwrap();
-            let url = database.url.clone();
-            let open_again: OpenAgain = Box::new(move || {
-                let url = url.clone();
-                Box::pin(async move { roles(&PostgresStores::open(&url).await.unwrap()) })
-            });
-            let advance = clock(database.name);
-            Roles { open_again: Some(open_again), advance: Some(advance), ..roles(&stores) }
-        })
-    }
+fn itself(database: &Database) -> BoxFuture<'_, String> {
+    Box::pin(std::future::ready(database.url.clone()))
 }
 
-fn roles(stores: &PostgresStores) -> Roles {
-    Roles {
-        runs: Some(stores.runs()),
-        journal: Some(stores.journal()),
-        blobs: Some(stores.blobs()),
-        registry: Some(stores.registry()),
-        workers: Some(stores.workers()),
-        slots: Some(stores.slots()),
-        schedules: Some(stores.schedules()),
-        switches: Some(stores.switches()),
-        ..Roles::default()
-    }
-}
-
-/// Puts the database's clock forward.
-fn clock(database: String) -> Advance {
-    let ahead = Arc::new(AtomicI64::new(0));
-    Box::new(move |duration| {
-        let step = i64::try_from(duration.as_millis()).unwrap();
-        let ahead = ahead.fetch_add(step, Ordering::Relaxed) + step;
-        let sql = format!(
-            "CREATE OR REPLACE FUNCTION aos_now() RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE AS
-                 'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + {ahead}'"
-        );
-        Postgres::shared().sql(&database, &sql).unwrap();
-        Box::pin(std::future::ready(()))
-    })
-}
-
-conformance_tests!(blob, Tested);
-conformance_tests!(journal, Tested);
-conformance_tests!(registry, Tested);
-conformance_tests!(runs, Tested);
-conformance_tests!(schedules, Tested);
-conformance_tests!(slots, Tested);
-conformance_tests!(switches, Tested);
-conformance_tests!(workers, Tested);
+postgres_support::all_suites!(crate::itself);

@@ -5,20 +5,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod operator_support;
+mod postgres_support;
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use aos_core::canonical::Hash;
 use aos_server::backend::postgres::{self, PostgresStores};
-use aos_testkit::conformance::{Advance, Backend, BoxFuture, OpenAgain, Roles};
-use aos_testkit::conformance_tests;
-use aos_testkit::service::{PgBouncer, Postgres};
-use operator_support::Server;
+use aos_testkit::conformance::BoxFuture;
+use aos_testkit::service::{Database, PgBouncer, Postgres};
+use operator_support::Process;
 use serde_json::json;
-use tokio::runtime::Runtime;
-
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 static POOLER: LazyLock<PgBouncer> = LazyLock::new(|| pooler(&["default_pool_size = 3"]));
 
@@ -26,57 +22,11 @@ fn pooler(settings: &[&str]) -> PgBouncer {
     PgBouncer::start(Postgres::shared(), settings).unwrap()
 }
 
-struct Tested;
-
-impl Backend for Tested {
-    fn block_on(&self, clause: BoxFuture<'_, ()>) {
-        RUNTIME.block_on(clause);
-    }
-
-    fn fresh(&self) -> BoxFuture<'_, Roles> {
-        Box::pin(async {
-            let database = Postgres::shared().database().unwrap();
-            let url = POOLER.url(&database);
-            let stores = PostgresStores::open(&url).await.unwrap();
-            let open_again: OpenAgain = Box::new(move || {
-                let url = url.clone();
-                Box::pin(async move { roles(&PostgresStores::open(&url).await.unwrap()) })
-            });
-            let advance = clock(database.name);
-            Roles { open_again: Some(open_again), advance: Some(advance), ..roles(&stores) }
-        })
-    }
+fn pooled(database: &Database) -> BoxFuture<'_, String> {
+    Box::pin(std::future::ready(POOLER.url(database)))
 }
 
-fn roles(stores: &PostgresStores) -> Roles {
-    Roles {
-        runs: Some(stores.runs()),
-        journal: Some(stores.journal()),
-        blobs: Some(stores.blobs()),
-        registry: Some(stores.registry()),
-        ..Roles::default()
-    }
-}
-
-/// Puts the database's clock forward.
-fn clock(database: String) -> Advance {
-    let ahead = Arc::new(AtomicI64::new(0));
-    Box::new(move |duration| {
-        let step = i64::try_from(duration.as_millis()).unwrap();
-        let ahead = ahead.fetch_add(step, Ordering::Relaxed) + step;
-        let sql = format!(
-            "CREATE OR REPLACE FUNCTION aos_now() RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE AS
-                 'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + {ahead}'"
-        );
-        Postgres::shared().sql(&database, &sql).unwrap();
-        Box::pin(std::future::ready(()))
-    })
-}
-
-conformance_tests!(blob, Tested);
-conformance_tests!(journal, Tested);
-conformance_tests!(registry, Tested);
-conformance_tests!(runs, Tested);
+postgres_support::all_suites!(crate::pooled);
 
 #[tokio::test]
 async fn a_pooler_is_noticed_unless_the_url_says_what_there_is() {
@@ -112,7 +62,7 @@ async fn clients_that_share_a_connection_get_their_own_answers() {
         let bytes = [n; 40];
         let hash = blobs.put(&bytes).await.unwrap();
         for _ in 0..50 {
-            let nothing = Hash::of(&[n]);
+            let nothing = Hash::of([n]);
             let tenant = aos_core::id::TenantId::default();
             let (found, missing, snapshots) =
                 tokio::join!(blobs.get(&hash), blobs.get(&nothing), registry.snapshot(&tenant, &nothing));
@@ -149,11 +99,11 @@ async fn servers_behind_a_pooler_do_what_one_without_does() {
     let database = Postgres::shared().database().unwrap();
     let pooled = POOLER.url(&Postgres::shared().database().unwrap());
     let servers: Vec<_> =
-        [&database.url, &pooled, &pooled].iter().map(|url| Server::start(&[("DATABASE_URL", url)])).collect();
+        [&database.url, &pooled, &pooled].iter().map(|url| Process::serve(&[("DATABASE_URL", url)])).collect();
     let runs = (0..24_u64).map(|n| {
         let (workflow, servers) = (&workflow, &servers);
         async move {
-            let hash = async |server: &Server| {
+            let hash = async |server: &Process| {
                 let body = json!({"workflow": workflow, "input": {"n": n % 6}});
                 let run = server.api().post("/v1/runs?wait=60s", &body).await;
                 assert_eq!(run["state"], "succeeded", "{run}");

@@ -8,18 +8,15 @@
 
 mod operator_support;
 
-use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aos_testkit::service::{Haproxy, Postgres};
-use operator_support::{Api, Server};
+use operator_support::{Api, Process};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
-
-const CONFIGURATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/haproxy/haproxy.cfg");
 
 const REPLICAS: usize = 3;
 
@@ -32,9 +29,9 @@ async fn a_rolling_restart_fails_no_request() {
     let database = Postgres::shared().database().unwrap();
     let ports: Vec<_> = (0..REPLICAS + 2).map(port).collect();
     let (api, state) = (ports[REPLICAS], ports[REPLICAS + 1]);
-    let start = |n: usize| Server::start(&[("DATABASE_URL", &database.url), ("PORT", &ports[n].to_string())]);
+    let start = |n: usize| Process::serve(&[("DATABASE_URL", &database.url), ("PORT", &ports[n].to_string())]);
     let mut servers: Vec<_> = (0..REPLICAS).map(start).collect();
-    let _balancer = Haproxy::start(&configuration(&ports), api).unwrap();
+    let _balancer = Haproxy::start(&operator_support::balancer(&ports[..REPLICAS], api, state), api).unwrap();
     let balancer = Balancer { api: servers[0].api().at(api), state: format!("http://127.0.0.1:{state}/;csv") };
     balancer.until_all_are_up().await;
 
@@ -77,25 +74,6 @@ fn port(n: usize) -> u16 {
     let first = 20_000 + (std::process::id() % 1_000) as u16 * 10 + n as u16;
     let mut ports = (first..32_000).step_by(REPLICAS + 2);
     ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
-}
-
-/// The deployed configuration, with the addresses of these servers.
-fn configuration(ports: &[u16]) -> String {
-    let deployed = std::fs::read_to_string(CONFIGURATION).unwrap();
-    let mut text = String::new();
-    for line in deployed.lines() {
-        if line.trim().starts_with("server-template ") {
-            for port in &ports[..REPLICAS] {
-                writeln!(text, "    server replica-{port} 127.0.0.1:{port}").unwrap();
-            }
-        } else {
-            let line = line.replace("bind :8000", &format!("bind 127.0.0.1:{}", ports[REPLICAS]));
-            writeln!(text, "{}", line.replace("bind :8404", &format!("bind 127.0.0.1:{}", ports[REPLICAS + 1])))
-                .unwrap();
-        }
-    }
-    assert_eq!(text.matches("127.0.0.1:2").count() + text.matches("127.0.0.1:3").count(), REPLICAS + 2, "{text}");
-    text
 }
 
 struct Balancer {
@@ -181,11 +159,11 @@ async fn request(api: &Api, n: u64, last: &Mutex<Option<String>>) -> Result<(), 
         (0, Some(run)) => api.http.get(url(&format!("/v1/runs/{run}"))),
         (1, _) => api.http.get(url("/v1/runs?limit=5")),
         _ => {
-            let nap = if n % 3 == 0 { "400ms" } else { "1ms" };
+            let nap = if n.is_multiple_of(3) { "400ms" } else { "1ms" };
             let workflow = json!({"id": "rolling", "steps": [
                 {"id": "nap", "sleep": nap}, {"id": "say", "skill": "echo", "needs": ["nap"], "params": "{{ input }}"}]});
             let request = api.http.post(url("/v1/runs?wait=60s")).json(&json!({"workflow": workflow, "input": n}));
-            if n % 2 == 0 { request.header("idempotency-key", format!("rolling-{n}")) } else { request }
+            if n.is_multiple_of(2) { request.header("idempotency-key", format!("rolling-{n}")) } else { request }
         }
     };
     let answer = request.send().await.map_err(|error| format!("{error:?}"))?;

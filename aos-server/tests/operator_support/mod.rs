@@ -11,18 +11,23 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-/// A server that runs until it is dropped.
-pub struct Server {
+/// A process that runs until it is dropped.
+pub struct Process {
     child: Child,
     log: Arc<Mutex<String>>,
     pub url: String,
 }
 
-impl Server {
+impl Process {
+    /// Starts a server.
+    pub fn serve(environment: &[(&str, &str)]) -> Self {
+        Self::start(&["serve"], environment)
+    }
+
     /// Starts the binary with this environment and nothing else, and waits until it listens.
-    pub fn start(environment: &[(&str, &str)]) -> Self {
+    pub fn start(args: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aos-server"));
-        command.args(["serve"]).env_clear().env("PORT", "0").envs(environment.iter().copied());
+        command.args(args).env_clear().env("PORT", "0").envs(environment.iter().copied());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = mpsc::channel();
         let (err, log) = (BufReader::new(child.stderr.take().unwrap()), Arc::<Mutex<String>>::default());
@@ -34,15 +39,15 @@ impl Server {
                 let _ = sender.send(line);
             }
         });
-        let mut server = Self { child, log, url: String::new() };
-        while server.url.is_empty() {
+        let mut process = Self { child, log, url: String::new() };
+        while process.url.is_empty() {
             let line = lines.recv_timeout(Duration::from_secs(60));
-            let line = line.unwrap_or_else(|error| panic!("the server does not start ({error}):\n{}", server.log()));
-            if let Some((_, url)) = line.split_once("listening on ") {
-                server.url = url.trim().to_owned();
+            let line = line.unwrap_or_else(|error| panic!("{args:?} does not start ({error}):\n{}", process.log()));
+            if let Some((_, url)) = line.split_once(" on http://") {
+                process.url = format!("http://{}", url.trim());
             }
         }
-        server
+        process
     }
 
     pub fn id(&self) -> u32 {
@@ -71,11 +76,29 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The deployed configuration of the load balancer, with these servers behind it, and with the ports of 127.0.0.1 on
+/// which it listens itself.
+pub fn balancer(replicas: &[u16], api: u16, state: u16) -> String {
+    let deployed = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/haproxy/haproxy.cfg");
+    let mut text = std::fs::read_to_string(deployed).unwrap();
+    let servers: Vec<_> = replicas.iter().map(|port| format!("server replica-{port} 127.0.0.1:{port}")).collect();
+    let template = text.lines().find(|line| line.trim().starts_with("server-template ")).unwrap().trim().to_owned();
+    for (deployed, times, here) in [
+        (template, 2, servers.join("\n    ")),
+        ("bind :8000".to_owned(), 1, format!("bind 127.0.0.1:{api}")),
+        ("bind :8404".to_owned(), 1, format!("bind 127.0.0.1:{state}")),
+    ] {
+        assert_eq!(text.matches(&deployed).count(), times, "{deployed}");
+        text = text.replace(&deployed, &here);
+    }
+    text
 }
 
 /// A client of a server.

@@ -27,14 +27,15 @@ impl Haproxy {
         Ok(Self { _process: process })
     }
 
-    /// Has a configuration checked without starting anything; gives what was said about it.
+    /// Has a configuration checked without starting anything.
     ///
     /// # Errors
-    /// Programs that are not there and can't be installed; a configuration with a mistake, with what it says.
-    pub fn check(configuration: &str) -> io::Result<String> {
+    /// Programs that are not there and can't be installed; a configuration with which something is wrong, be it only a
+    /// warning, with what is said about it.
+    pub fn check(configuration: &str) -> io::Result<()> {
         let file = tempfile::NamedTempFile::new()?;
         fs::write(file.path(), configuration)?;
-        run(Command::new(program()?).arg("-c").arg("-f").arg(file.path()))
+        run(Command::new(program()?).args(["-c", "-dW", "-f"]).arg(file.path())).map(drop)
     }
 }
 

@@ -29,6 +29,14 @@ pub use proxy::{Proxy, Way};
 pub use redis::Redis;
 pub use wrong_clock::wrong_clock;
 
+/// A program of a Debian package, which is installed when it is missing.
+///
+/// # Errors
+/// A program that is not there and can't be installed.
+pub fn program(name: &str, package: &str) -> io::Result<PathBuf> {
+    install::ensure(&[package], || install::installed(name))
+}
+
 /// A port of 127.0.0.1 on which nothing listens now.
 ///
 /// # Errors
