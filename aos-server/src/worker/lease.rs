@@ -121,11 +121,13 @@ pub(super) async fn release_all(worker: &Worker) {
         worker.0.leases.let_go(lease);
     }
     worker.0.tasks.wait().await;
-    for lease in &leases {
+    // All at once: with a store that does not answer, one after the other would take for ever.
+    let releases = leases.iter().map(async |lease| {
         if let Err(error) = worker.0.stores.runs.release(lease).await {
             tracing::warn!(run = %lease.run, error = &error as &dyn std::error::Error, "giving the run back failed");
         }
-    }
+    });
+    futures::future::join_all(releases).await;
     if !leases.is_empty() {
         worker.0.hub.work_for_all();
     }

@@ -68,6 +68,8 @@ async fn the_fleet_survives_every_fault() {
     let shape = Shape { serve: (3, 1), worker: (4, 8), lease: Some(2), fsync: times > 1 };
     let mut cluster = Cluster::start(shape, &http, &ledger, &place.path());
     register(&cluster.api, &kinds).await;
+    // Claims of limited runs take a transaction each, with a lock in it.
+    cluster.sql("INSERT INTO workflow_limit (tenant, workflow, max) VALUES ('default', 'for_each_item', 5)");
     let load = Load::start(seed, PACE, kinds.iter().map(|kind| kind.id).collect(), ledger.address);
     let mut rng = Rng::new(Seed::new(seed), "faults");
     let mut tally = Tally::default();
@@ -77,7 +79,7 @@ async fn the_fleet_survives_every_fault() {
         place.now(format!("fault {} of {}: {}", number + 1, faults.len(), fault.name()));
         let before = load.acknowledged();
         load.begin(cluster.api.clone(), RUNS_PER_FAULT);
-        load.until_acknowledged(before + 1 + rng.below(10)).await;
+        load.until_acknowledged(before + 10 + rng.below(20)).await;
         let what = fault.strike(&mut cluster, &mut rng).await;
         let over = Instant::now();
         cluster.check();

@@ -7,9 +7,10 @@ use std::time::Duration;
 use aos_core::runs::StoreError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Executor, PgPool, Row};
+use tokio::time::timeout;
 use url::Url;
 
-use super::doubt::Doubt;
+use super::doubt::{ANSWER, Doubt};
 use super::error::Fault;
 use super::session::Pool;
 
@@ -76,10 +77,15 @@ impl Pools {
         Ok(Self { pool: Pool::new(connections, &doubt, true), writers, place })
     }
 
-    /// Closes all connections once their work is done.
+    /// Closes all connections once their work is done, or leaves those alone that can't be reached.
     pub(super) async fn close(&self) {
-        self.writers.close().await;
-        self.pool.close().await;
+        let closed = async {
+            self.writers.close().await;
+            self.pool.close().await;
+        };
+        if timeout(2 * ANSWER, closed).await.is_err() {
+            tracing::warn!("connections to Postgres at {} could not be closed in order", self.place);
+        }
     }
 }
 

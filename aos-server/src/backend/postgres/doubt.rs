@@ -14,8 +14,11 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgConnection, Row};
 use tokio::time::timeout;
 
-/// How long an answer may take.
-pub(super) const ANSWER: Duration = Duration::from_secs(10);
+/// How long an answer may take: less than leases last, so that there is time for another try.
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
+
+/// The same for work that is long by its nature.
+pub(super) const LONG_ANSWER: Duration = Duration::from_secs(120);
 
 /// How long a connection may take to show that it is alive.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);

@@ -36,7 +36,7 @@ impl Held {
     ) -> Result<T, Fault> {
         let (doubt, place) = (self.pool.doubt().clone(), Arc::clone(&self.place));
         let connection = self.connection().await?;
-        let done = doubt.in_time(ANSWER / 2, async { Ok(work(connection).await) }).await;
+        let done = doubt.in_time(ANSWER, async { Ok(work(connection).await) }).await;
         let done = done.unwrap_or_else(|error| Err(Fault::new(&place, error)));
         if let Err(fault) = &done {
             self.failed(fault);

@@ -34,6 +34,7 @@ mod workers;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aos_core::blob::BlobStore;
 use aos_core::driver::Stores;
@@ -54,7 +55,7 @@ use batch::Queue;
 use clock::DatabaseClock;
 use connection::Pools;
 use create::Creations;
-use doubt::ANSWER;
+use doubt::{ANSWER, LONG_ANSWER};
 use error::{Fault, closed};
 use journal::Appends;
 use session::Pool;
@@ -202,8 +203,27 @@ impl Postgres {
         F: Future<Output = Result<T, Stop>> + Send + 'static,
         W: FnOnce(Pool) -> F,
     {
+        self.run_within(ANSWER, operation, work).await
+    }
+
+    /// As [`run`](Self::run), for work that may take a while.
+    async fn run_long<T, F, W>(&self, operation: &'static str, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Stop>> + Send + 'static,
+        W: FnOnce(Pool) -> F,
+    {
+        self.run_within(LONG_ANSWER, operation, work).await
+    }
+
+    async fn run_within<T, F, W>(&self, limit: Duration, operation: &'static str, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Stop>> + Send + 'static,
+        W: FnOnce(Pool) -> F,
+    {
         let (work, doubt) = (work(self.pool.clone()), self.pool.doubt().clone());
-        let task = tokio::spawn(async move { doubt.in_time(ANSWER, work).await });
+        let task = tokio::spawn(async move { doubt.in_time(limit, work).await });
         match task.await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(Stop::Rejected(error))) => Err(error),

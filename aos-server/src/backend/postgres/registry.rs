@@ -27,7 +27,7 @@ use crate::backend::watch::Topic;
 impl RegistryStore for Postgres {
     fn load<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Loaded, StoreError>> {
         let tenant = tenant.clone();
-        Box::pin(self.run("load the registry", async move |pool| load(&pool, &tenant).await))
+        Box::pin(self.run_long("load the registry", async move |pool| load(&pool, &tenant).await))
     }
 
     fn save<'a>(
@@ -38,7 +38,7 @@ impl RegistryStore for Postgres {
     ) -> BoxFuture<'a, Result<u64, StoreError>> {
         let (tenant, changes) = (tenant.clone(), changes.to_vec());
         let waiters = Arc::clone(&self.waiters);
-        Box::pin(self.run("save the registry", async move |pool| {
+        Box::pin(self.run_long("save the registry", async move |pool| {
             let revision = save(&pool, &tenant, expected, &changes).await?;
             waiters.notify(&[Topic::Registry(tenant)]);
             Ok(revision)

@@ -56,7 +56,7 @@ impl RunStore for Postgres {
     }
 
     fn count(&self, filter: RunFilter, at_most: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
-        Box::pin(self.run("count runs", async move |pool| list::count(&pool, &filter, at_most).await))
+        Box::pin(self.run_long("count runs", async move |pool| list::count(&pool, &filter, at_most).await))
     }
 
     fn claim<'a>(
@@ -164,7 +164,7 @@ impl RunStore for Postgres {
 
     fn purge<'a>(&'a self, filter: &'a PurgeFilter, max: usize) -> BoxFuture<'a, Result<u64, StoreError>> {
         let filter = filter.clone();
-        Box::pin(self.run("delete runs", async move |pool| purge::purge(&pool, &filter, max).await))
+        Box::pin(self.run_long("delete runs", async move |pool| purge::purge(&pool, &filter, max).await))
     }
 
     fn limit<'a>(
@@ -174,9 +174,9 @@ impl RunStore for Postgres {
         max: Option<u32>,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let (limits, tenant, workflow) = (Arc::clone(&self.limits), tenant.clone(), workflow.clone());
-        Box::pin(
-            self.run("limit a workflow", async move |pool| queue::limit(&pool, &limits, &tenant, &workflow, max).await),
-        )
+        Box::pin(self.run_long("limit a workflow", async move |pool| {
+            queue::limit(&pool, &limits, &tenant, &workflow, max).await
+        }))
     }
 
     fn limits<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Vec<ConcurrencyLimit>, StoreError>> {
