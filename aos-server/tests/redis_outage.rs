@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aos_testkit::service::{Postgres, Proxy, Redis};
-use operator_support::{Api, Server};
+use operator_support::{Api, Process};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -139,13 +139,13 @@ async fn until(api: &Api, status: &str, degraded: u8) -> Value {
 }
 
 /// How often the log says that Redis is of no use, and that it is back.
-fn outages(server: &Server) -> (usize, usize) {
+fn outages(server: &Process) -> (usize, usize) {
     let log = server.log();
     (log.matches("Redis is of no use").count(), log.matches("Redis is back").count())
 }
 
 /// The log says of so many outages that they began and ended, and of no more.
-async fn has_said(server: &Server, number: usize) {
+async fn has_said(server: &Process, number: usize) {
     let began = Instant::now();
     while outages(server) != (number, number) {
         assert!(began.elapsed() < PATIENCE, "not {number} outages: {}", server.log());
@@ -153,12 +153,12 @@ async fn has_said(server: &Server, number: usize) {
     }
 }
 
-fn start(database: &str, redis: &str) -> Server {
+fn start(database: &str, redis: &str) -> Process {
     let level = "warn,aos_server::command=info,aos_server::backend::redis=info";
-    Server::start(&[("DATABASE_URL", database), ("REDIS_URL", redis), ("LOG_LEVEL", level)])
+    Process::serve(&[("DATABASE_URL", database), ("REDIS_URL", redis), ("LOG_LEVEL", level)])
 }
 
-async fn go_through(scene: &Scene, servers: &[Server], troubles: &[Trouble]) {
+async fn go_through(scene: &Scene, servers: &[Process], troubles: &[Trouble]) {
     let mut loads: Vec<_> = servers.iter().map(|server| Load::start(&server.api())).collect();
     for server in servers {
         until(&server.api(), "pass", 0).await;
