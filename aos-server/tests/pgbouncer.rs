@@ -32,6 +32,7 @@ postgres_support::all_suites!(crate::pooled);
 async fn a_pooler_is_noticed_unless_the_url_says_what_there_is() {
     let database = Postgres::shared().database().unwrap();
     let drops = pooler(&["ignore_startup_parameters = options"]);
+    let keeps = pooler(&["ignore_startup_parameters = options", "pool_mode = session"]);
     let table = [
         (database.url.clone(), false),
         (format!("{}?pgbouncer=true", database.url), true),
@@ -39,8 +40,8 @@ async fn a_pooler_is_noticed_unless_the_url_says_what_there_is() {
         (format!("{}?pgbouncer=false", database.url), false),
         (POOLER.url(&database), true),
         (drops.url(&database), true),
-        // Whoever says so has a session of its own, however it comes.
-        (format!("{}?pgbouncer=false", drops.url(&database)), false),
+        // It drops settings too, and yet every client has a session of its own.
+        (format!("{}?pgbouncer=false", keeps.url(&database)), false),
     ];
     for (url, expected) in table {
         let stores = PostgresStores::open(&url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
@@ -98,8 +99,10 @@ async fn servers_behind_a_pooler_do_what_one_without_does() {
     ]});
     let database = Postgres::shared().database().unwrap();
     let pooled = POOLER.url(&Postgres::shared().database().unwrap());
-    let servers: Vec<_> =
-        [&database.url, &pooled, &pooled].iter().map(|url| Process::serve(&[("DATABASE_URL", url)])).collect();
+    let servers: Vec<_> = [&database.url, &pooled, &pooled]
+        .iter()
+        .map(|url| Process::serve(&[("DATABASE_URL", url), ("AOS_DRAIN_DELAY", "0")]))
+        .collect();
     let runs = (0..24_u64).map(|n| {
         let (workflow, servers) = (&workflow, &servers);
         async move {
