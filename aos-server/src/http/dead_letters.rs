@@ -1,6 +1,7 @@
 //! Dead letters: runs that killed their workers too often, or can't be advanced, and wait for an operator.
 
-use aos_core::runs::{RunFilter, RunRecord, RunState};
+use aos_core::runs::{RunFilter, RunRecord, RunState, StoreError};
+use aos_core::{Failure, codes};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -10,8 +11,6 @@ use crate::http::body::MaybeDoc;
 use crate::http::params::{Params, PathOf, run_id};
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::http::runs::act::short;
-use crate::http::runs::bulk::discard;
-use crate::http::runs::retry::revive;
 use crate::http::runs::{filter, find};
 use crate::http::view::{FailureView, RunView};
 use crate::state::{AppState, durable};
@@ -130,6 +129,21 @@ pub async fn discard_dead_letter(
     short("reason", &body.reason)?;
     let record = find(&state, &run_id(&id)?).await?;
     durable(async move { Ok(Json(discard(&state, &record, &body.reason).await?.into())) }).await
+}
+
+/// Queues a dead run anew.
+pub(super) async fn revive(state: &AppState, dead: &RunRecord) -> Result<RunRecord, StoreError> {
+    let record = state.host.stores.runs.revive(&state.tenant, &dead.new.run).await?;
+    state.worker.arrived();
+    Ok(record)
+}
+
+/// Gives a dead run up for good.
+pub(super) async fn discard(state: &AppState, record: &RunRecord, reason: &str) -> Result<RunRecord, StoreError> {
+    let died = record.failure.as_ref().map(|failure| format!("; it was dead: {failure}")).unwrap_or_default();
+    let reason = if reason.is_empty() { "discarded by an operator" } else { reason };
+    let failure = Failure::new(codes::CANCELLED, format!("{reason}{died}"));
+    state.host.stores.runs.discard(&state.tenant, &record.new.run, failure).await
 }
 
 impl From<RunRecord> for DeadLetterView {

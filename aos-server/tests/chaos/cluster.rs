@@ -115,7 +115,7 @@ impl Cluster {
         command.env("WORKER_CONCURRENCY", slots.to_string());
         let database = &self.database.name;
         command.env("DATABASE_URL", format!("postgres://aos@{}/{database}", member.postgres.address()));
-        //command.env("REDIS_URL", format!("redis://{}", member.redis.address()));
+        command.env("REDIS_URL", format!("redis://{}", member.redis.address()));
         if let Some(lease) = shape.lease {
             command.env("AOS_LEASE", lease.to_string());
         }

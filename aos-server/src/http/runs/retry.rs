@@ -9,6 +9,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 
 use crate::history::History;
+use crate::http::dead_letters::revive;
 use crate::http::params::{Params, PathOf, idempotency_key, run_id, wait};
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::http::request_id::RequestId;
@@ -59,13 +60,6 @@ pub async fn retry_run(
         }
         other => Err(refused(&original, other)),
     }
-}
-
-/// Queues a dead run anew.
-pub(in crate::http) async fn revive(state: &AppState, dead: &RunRecord) -> ApiResult<RunRecord> {
-    let record = state.host.stores.runs.revive(&state.tenant, &dead.new.run).await?;
-    state.worker.arrived();
-    Ok(record)
 }
 
 /// Begins the retry of a failed run.
