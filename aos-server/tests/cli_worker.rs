@@ -19,6 +19,7 @@ struct Process {
 
 impl Process {
     /// Starts it in `place`; it is up once it says that it listens.
+    #[allow(clippy::zombie_processes, reason = "a test that fails here ends anyway")]
     fn start(place: &Place, args: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = place.command(args);
         let command = command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());

@@ -1,4 +1,4 @@
-//! The contract of [`ScheduleStore`](aos_core::schedules::ScheduleStore).
+//! The contract of [`ScheduleStore`].
 
 use std::sync::Arc;
 use std::time::Duration;

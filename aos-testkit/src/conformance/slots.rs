@@ -1,4 +1,4 @@
-//! The contract of [`SlotStore`](aos_core::slots::SlotStore).
+//! The contract of [`SlotStore`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The contract of [`WorkerStore`](aos_core::workers::WorkerStore).
+//! The contract of [`WorkerStore`].
 
 use std::time::Duration;
 
