@@ -103,9 +103,7 @@ async fn an_answer_that_says_why_is_better_than_none() {
     let gone = free_port().unwrap();
     let _balancer = Haproxy::start(&balancer(&[one.0, gone], api, state), api).unwrap();
     let (http, url) = (reqwest::Client::new(), format!("http://127.0.0.1:{state}/;csv"));
-    while http.get(&url).send().await.unwrap().text().await.unwrap().matches(",DOWN,").count() < 3 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_down(&http, &url, 3).await;
     for _ in 0..4 {
         let answer = http.get(format!("http://127.0.0.1:{api}/v1/runs")).send().await.unwrap();
         assert_eq!(answer.status(), 200, "none is ready, and one is there");
@@ -116,12 +114,24 @@ async fn an_answer_that_says_why_is_better_than_none() {
     assert!(seen >= 4);
     let _balancer = Haproxy::start(&balancer(&[one.0, other.0], api, state), api).unwrap();
     let url = format!("http://127.0.0.1:{state}/;csv");
-    while !http.get(&url).send().await.unwrap().text().await.unwrap().contains(",DOWN,") {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_down(&http, &url, 1).await;
     one.1.store(0, Ordering::SeqCst);
     for _ in 0..4 {
         assert_eq!(http.get(format!("http://127.0.0.1:{api}/v1/runs")).send().await.unwrap().status(), 200);
     }
     assert_eq!((one.1.load(Ordering::SeqCst), other.1.load(Ordering::SeqCst) >= 4), (0, true));
+}
+
+/// Waits until the balancer's statistics, which may be there a moment after the rest, say that so many lines are down.
+async fn until_down(http: &reqwest::Client, url: &str, lines: usize) {
+    for _ in 0..1_500 {
+        if let Ok(answer) = http.get(url).send().await
+            && let Ok(text) = answer.text().await
+            && text.matches(",DOWN,").count() >= lines
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the balancer does not notice that its replicas are not ready");
 }
