@@ -130,9 +130,9 @@ pub async fn turn_switch(
         let store = state.switchboard.store();
         let change = store.turn(switch, body.on, &body.by, &body.reason).await?;
         tracing::warn!(switch = switch.as_str(), on = change.on, by = change.by, reason = change.reason, "turned");
-        // Here it has its effect at once.
-        state.switchboard.read().await?;
+        // Here it has its effect at once, and elsewhere soon.
         state.hub.turned_a_switch();
+        state.switchboard.read().await?;
         Ok(Json(view(&state, switch, Some(&change))))
     })
     .await
