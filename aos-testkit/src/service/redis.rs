@@ -145,7 +145,7 @@ impl Redis {
         let mut server = Command::new(&self.program);
         server.current_dir(&self.directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         server.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--unixsocket"]).arg(self.socket());
-        server.args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--enable-debug-command", "local"]);
+        server.args(["--save", "", "--appendonly", "no", "--daemonize", "no"]);
         server.args(["--databases", &DATABASES.to_string()]);
         server.arg("--pidfile").arg(self.directory.join("pid")).arg("--logfile").arg(self.log());
         for setting in &self.settings {
