@@ -263,9 +263,17 @@ codes! {
     LLM_ADAPTER_NOT_FOUND = "ERR_LLM_ADAPTER_NOT_FOUND", Llm, final, Error, 422, "No adapter has this name.", "Use one of those listed in the message.";
     LLM_ADAPTER_DISABLED = "ERR_LLM_ADAPTER_DISABLED", Operator, final, Warning, 409, "Live adapters are switched off.", "Switch them on, or use the stub.";
     LLM_AUTH_FAILED = "ERR_LLM_AUTH_FAILED", Llm, final, Error, 502, "The provider refused the API key.", "Check the key.";
+    LLM_PERMISSION_DENIED = "ERR_LLM_PERMISSION_DENIED", Llm, final, Error, 502, "The API key may not use this model or feature.", "Give the key the permission, or use another model.";
+    LLM_SPEND_LIMIT = "ERR_LLM_SPEND_LIMIT", Llm, final, Error, 402, "The provider's spend limit or credit is used up.", "Raise the limit, or add credit, with the provider.";
+    LLM_RATE_LIMIT = "ERR_LLM_RATE_LIMIT", Limit, retry, Warning, 429, "The rate limit set here left no turn in time.", "Nothing: it is retried after the time given; raise CLAUDE_RATE_LIMIT_RPM or _TPM if the provider allows more.";
     LLM_RATE_LIMITED = "ERR_LLM_RATE_LIMITED", Llm, retry, Warning, 429, "The provider's rate limit was reached.", "Nothing: it is retried after the time given.";
     LLM_OVERLOADED = "ERR_LLM_OVERLOADED", Llm, retry, Warning, 503, "The provider is overloaded.", "Nothing: it is retried.";
     LLM_TIMEOUT = "ERR_LLM_TIMEOUT", Llm, retry, Warning, 504, "The provider did not answer in time.", "Raise the timeout, or ask for less.";
+    LLM_UNREACHABLE = "ERR_LLM_UNREACHABLE", Llm, retry, Warning, 502, "The provider could not be reached; nothing was sent.", "Check the network, the proxy and the base URL; it is retried.";
+    LLM_INTERRUPTED = "ERR_LLM_INTERRUPTED", Llm, retry, Warning, 502, "The connection ended before the answer did.", "Nothing: it is retried, unless a part of the answer was shown already.";
+    LLM_PROVIDER_ERROR = "ERR_LLM_PROVIDER_ERROR", Llm, retry, Warning, 502, "The provider had an error of its own.", "Nothing: it is retried; give its support the request id in the details.";
+    LLM_CIRCUIT_OPEN = "ERR_LLM_CIRCUIT_OPEN", Llm, retry, Warning, 503, "The adapter has failed again and again and is left alone for a while.", "Nothing: it is tried again after the time given.";
+    LLM_REQUEST_TOO_LARGE = "ERR_LLM_REQUEST_TOO_LARGE", Llm, final, Warning, 413, "The request is larger than the provider takes.", "Send less.";
     LLM_CONTEXT_TOO_LONG = "ERR_LLM_CONTEXT_TOO_LONG", Llm, final, Warning, 422, "The prompt does not fit the model's context.", "Send less, or use a model with a longer context.";
     LLM_CONTENT_BLOCKED = "ERR_LLM_CONTENT_BLOCKED", Llm, final, Warning, 422, "The model declined to answer.", "Change the prompt.";
     LLM_INVALID_MODEL = "ERR_LLM_INVALID_MODEL", Llm, final, Error, 422, "The provider does not know the model.", "Use a model the provider lists.";

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::delta::Deltas;
+use super::failure::LlmFailure;
 use super::request::LlmRequest;
 use super::response::LlmResponse;
+use super::room::Room;
 use crate::BoxFuture;
-use crate::error::Failure;
 use crate::id::{EffectId, RunId, TenantId};
 use crate::money::Money;
 use crate::random::Seed;
@@ -31,6 +33,9 @@ pub struct LlmCall {
     pub seed: Seed,
     /// When the answer is no longer wanted; `None` for never.
     pub deadline: Option<Timestamp>,
+    /// Where pieces of the answer go while it is being written; `None` when nobody wants them. What was passed on has
+    /// been seen: an attempt that fails after that is not made again.
+    pub deltas: Option<Deltas>,
 }
 
 impl LlmCall {
@@ -45,6 +50,7 @@ impl LlmCall {
             idempotency_key: String::new(),
             seed,
             deadline: None,
+            deltas: None,
         }
     }
 
@@ -59,6 +65,7 @@ impl LlmCall {
             idempotency_key: call.idempotency_key.clone(),
             seed: call.seed,
             deadline: call.deadline,
+            deltas: None,
         }
     }
 }
@@ -68,8 +75,20 @@ impl LlmCall {
 pub struct LlmAnswer {
     /// The answer.
     pub response: LlmResponse,
-    /// What it cost; `None` when that is not known, which is not the same as nothing.
+    /// What it cost; `None` when that is not known, which is not the same as nothing. Adapters of providers leave it to
+    /// the host, which has the prices.
     pub cost: Option<Money>,
+    /// The provider's name of the request, for its support.
+    pub request_id: Option<String>,
+    /// What the provider said it has left for this caller.
+    pub room: Option<Box<Room>>,
+}
+
+impl LlmAnswer {
+    /// An answer at a cost, of which there is nothing more to say.
+    pub const fn new(response: LlmResponse, cost: Option<Money>) -> Self {
+        Self { response, cost, request_id: None, room: None }
+    }
 }
 
 /// A binding to a provider of language models.
@@ -78,9 +97,9 @@ pub struct LlmAnswer {
 /// - `name` and `is_live` never change. A live adapter reaches a provider, and may spend money or tell it something;
 ///   one that is not live answers from what it has.
 /// - `invoke` makes one attempt: no retries of its own (they belong to the engine, which journals them), and after
-///   an outcome that is not known it fails and says so.
+///   an outcome that is not known it fails and says so ([`Sent`](super::Sent)).
 /// - An answer's `adapter` is the name of the adapter that was called, and its `usage` and cost are of this attempt only.
-///   A failure of an attempt that was paid for carries its cost.
+///   A failure of an attempt that was paid for carries its usage.
 /// - Failures have the `ERR_LLM_…` codes; a provider's `retry-after` becomes [`Failure::retry_after_ms`].
 /// - Dropping the future abandons the attempt.
 /// - Keys and other secrets appear in no answer, failure or `Debug` text.
@@ -90,5 +109,5 @@ pub trait LlmAdapter: Send + Sync {
     /// Whether a call reaches a provider.
     fn is_live(&self) -> bool;
     /// Makes one attempt.
-    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, Failure>>;
+    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, LlmFailure>>;
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use serde::Serialize;
 
 use super::adapter::{LlmAdapter, LlmAnswer, LlmCall};
+use super::failure::{LlmFailure, Sent};
 use crate::error::{Failure, codes};
 use crate::text;
 
@@ -153,13 +154,21 @@ impl Adapters {
         adapter.cloned().ok_or_else(|| self.not_found(name))
     }
 
-    /// Checks the request, then makes the call with the adapter that [`Adapters::select`] gives at this moment.
+    /// Checks the request, then makes the call with the adapter that [`Adapters::select`] gives at this moment. An
+    /// adapter may itself find, after it has waited for its turn, that it was switched off meanwhile: then the rules
+    /// are asked again.
     ///
     /// # Errors
     /// As [`LlmRequest::check`](super::LlmRequest::check) and [`Adapters::select`], and the adapter's own failures.
-    pub async fn invoke(&self, name: Option<&str>, call: LlmCall) -> Result<LlmAnswer, Failure> {
+    pub async fn invoke(&self, name: Option<&str>, call: LlmCall) -> Result<LlmAnswer, LlmFailure> {
         call.request.check()?;
-        self.select(name)?.invoke(call).await
+        match self.select(name)?.invoke(call.clone()).await {
+            Err(failure) if failure.sent == Sent::No && *failure.code() == codes::LLM_ADAPTER_DISABLED => {
+                let adapter = self.select(name)?;
+                if adapter.is_live() { Err(failure) } else { adapter.invoke(call).await }
+            }
+            result => result,
+        }
     }
 
     fn disabled(&self, name: &str) -> Failure {
@@ -203,7 +212,7 @@ mod tests {
             self.1
         }
 
-        fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, Failure>> {
+        fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, LlmFailure>> {
             let response = LlmResponse {
                 content: vec![],
                 stop_reason: StopReason::EndTurn,
@@ -211,7 +220,7 @@ mod tests {
                 model: call.request.model.clone(),
                 adapter: self.0.into(),
             };
-            Box::pin(async move { Ok(LlmAnswer { response, cost: None }) })
+            Box::pin(async move { Ok(LlmAnswer::new(response, None)) })
         }
     }
 
@@ -227,7 +236,7 @@ mod tests {
         match pollster::block_on(adapters.invoke(name, call)) {
             Ok(answer) => answer.response.adapter,
             Err(failure) => {
-                assert!(!failure.retryable && failure.cost.is_zero(), "{failure}");
+                assert!(!failure.failure.retryable && failure.sent == Sent::No, "{failure}");
                 failure.to_string()
             }
         }
@@ -296,6 +305,6 @@ mod tests {
     fn bad_requests_reach_no_adapter() {
         let call = LlmCall::new(LlmRequest::new("", "hi"), Seed::default());
         let failure = pollster::block_on(adapters().invoke(None, call)).unwrap_err();
-        assert_eq!(failure.code, codes::LLM_INVALID_REQUEST);
+        assert_eq!(*failure.code(), codes::LLM_INVALID_REQUEST);
     }
 }

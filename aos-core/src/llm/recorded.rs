@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::adapter::{LlmAdapter, LlmAnswer, LlmCall};
 use super::cassette::Cassette;
+use super::failure::{LlmFailure, Sent};
 use crate::BoxFuture;
-use crate::error::Failure;
 use crate::money::Money;
 
 /// Answers from a [`Cassette`], without cost; what was never recorded is
@@ -37,13 +37,13 @@ impl LlmAdapter for RecordedAdapter {
         false
     }
 
-    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, Failure>> {
+    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, LlmFailure>> {
         let answer = self.cassette.answer(&call.request).map(|response| {
             let mut response = response.clone();
             response.adapter.clone_from(&self.name);
-            LlmAnswer { response, cost: Some(Money::ZERO) }
+            LlmAnswer::new(response, Some(Money::ZERO))
         });
-        Box::pin(std::future::ready(answer))
+        Box::pin(std::future::ready(answer.map_err(LlmFailure::from)))
     }
 }
 
@@ -82,7 +82,7 @@ impl LlmAdapter for Recorder {
         self.inner.is_live()
     }
 
-    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, Failure>> {
+    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, LlmFailure>> {
         Box::pin(async move {
             let request = Arc::clone(&call.request);
             let answer = self.inner.invoke(call).await?;
@@ -90,7 +90,7 @@ impl LlmAdapter for Recorder {
             // The answer is paid for, so a trouble with recording must not lose what it cost.
             cassette
                 .record(&request, answer.response.clone())
-                .map_err(|failure| failure.cost(answer.cost.unwrap_or_default()))?;
+                .map_err(|failure| LlmFailure::new(Sent::Answered, failure).usage(Some(answer.response.usage)))?;
             Ok(answer)
         })
     }
@@ -99,12 +99,13 @@ impl LlmAdapter for Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Failure;
     use crate::codes;
     use crate::llm::{LlmRequest, StubAdapter};
     use crate::random::Seed;
 
     fn ask(adapter: &dyn LlmAdapter, prompt: &str) -> Result<LlmAnswer, Failure> {
-        pollster::block_on(adapter.invoke(LlmCall::new(LlmRequest::new("m", prompt), Seed::new(1))))
+        Ok(pollster::block_on(adapter.invoke(LlmCall::new(LlmRequest::new("m", prompt), Seed::new(1))))?)
     }
 
     fn recorded(prompts: &[&str]) -> Cassette {

@@ -113,8 +113,23 @@ pub struct Usage {
     pub output_tokens: u64,
     /// Read from the provider's prompt cache.
     pub cache_read_tokens: u64,
-    /// Read and put into the provider's prompt cache.
+    /// Read and put into the provider's prompt cache, for however long.
     pub cache_write_tokens: u64,
+    /// Those of [`Usage::cache_write_tokens`] that are kept for an hour instead of five minutes: they cost more.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cache_write_1h_tokens: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(tokens: &u64) -> bool {
+    *tokens == 0
+}
+
+impl Usage {
+    /// All that was read, cached or not.
+    pub const fn all_input(&self) -> u64 {
+        self.input_tokens.saturating_add(self.cache_read_tokens).saturating_add(self.cache_write_tokens)
+    }
 }
 
 #[cfg(test)]

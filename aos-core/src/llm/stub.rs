@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::adapter::{LlmAdapter, LlmAnswer, LlmCall};
 use super::adapters::STUB;
 use super::content::Content;
+use super::failure::LlmFailure;
 use super::request::{LlmRequest, Role, Tool, ToolChoice};
 use super::response::{LlmResponse, StopReason, Usage};
 use super::sample::sample;
@@ -68,10 +69,10 @@ impl LlmAdapter for StubAdapter {
         false
     }
 
-    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, Failure>> {
+    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, LlmFailure>> {
         Box::pin(async move {
             let response = Self::answer(&call.request, call.seed)?;
-            Ok(LlmAnswer { response, cost: Some(Money::ZERO) })
+            Ok(LlmAnswer::new(response, Some(Money::ZERO)))
         })
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use aos_core::llm::{LlmAdapter, LlmAnswer, LlmCall};
-use aos_core::{BoxFuture, Failure};
+use aos_core::BoxFuture;
+use aos_core::llm::{LlmAdapter, LlmAnswer, LlmCall, LlmFailure};
 
 use crate::telemetry::Metrics;
 
@@ -30,7 +30,7 @@ impl LlmAdapter for CountedAdapter {
         self.inner.is_live()
     }
 
-    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, Failure>> {
+    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, LlmFailure>> {
         Box::pin(async move {
             let (adapter, model) = (self.name(), call.request.model.clone());
             let started = Instant::now();
@@ -49,7 +49,9 @@ impl LlmAdapter for CountedAdapter {
                         self.metrics.llm_tokens(adapter, &model, kind, tokens);
                     }
                 }
-                Err(failure) => self.metrics.llm(adapter, &model, took, failure.cost, Some(failure.code.as_str())),
+                Err(failure) => {
+                    self.metrics.llm(adapter, &model, took, failure.failure.cost, Some(failure.code().as_str()))
+                }
             }
             result
         })

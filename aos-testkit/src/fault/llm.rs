@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use aos_core::llm::{LlmAdapter, LlmAnswer, LlmCall};
+use aos_core::llm::{LlmAdapter, LlmAnswer, LlmCall, LlmFailure};
 use aos_core::skill::{Skill, SkillCall, SkillContract, SkillResult, SkillSource, SkillVersion};
 use aos_core::{BoxFuture, Failure, codes};
 
@@ -31,8 +31,8 @@ impl<T: LlmAdapter + ?Sized> LlmAdapter for Faulty<T> {
         self.inner.is_live()
     }
 
-    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, Failure>> {
-        let failed = |error: InjectedError| Failure::new(codes::LLM_OVERLOADED, error.to_string());
+    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, LlmFailure>> {
+        let failed = |error: InjectedError| Failure::new(codes::LLM_OVERLOADED, error.to_string()).into();
         Box::pin(self.faults.around("llm.invoke", || self.inner.invoke(call), failed))
     }
 }

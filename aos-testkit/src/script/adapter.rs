@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use aos_core::llm::{Content, LlmAdapter, LlmAnswer, LlmCall, LlmResponse, StopReason, Usage};
+use aos_core::BoxFuture;
+use aos_core::llm::{Content, LlmAdapter, LlmAnswer, LlmCall, LlmFailure, LlmResponse, StopReason, Usage};
 use aos_core::payload::Payload;
 use aos_core::time::Clock;
-use aos_core::{BoxFuture, Failure};
 use serde_json::Value;
 
 use super::{Caller, Script, ScriptError, Turn};
@@ -108,7 +108,7 @@ impl LlmAdapter for ScriptedAdapter {
         false
     }
 
-    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, Failure>> {
+    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, LlmFailure>> {
         Box::pin(async move {
             let input = Payload::from_serialize(&*call.request)?;
             let caller =
@@ -126,7 +126,7 @@ impl LlmAdapter for ScriptedAdapter {
                 model: call.request.model.clone(),
                 adapter: self.name.to_string(),
             };
-            Ok(LlmAnswer { response, cost: Some(cost) })
+            Ok(LlmAnswer::new(response, Some(cost)))
         })
     }
 }
@@ -137,6 +137,7 @@ fn tokens(bytes: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use aos_core::Failure;
     use aos_core::llm::LlmRequest;
     use aos_core::money::Money;
     use aos_core::random::Seed;
@@ -146,7 +147,7 @@ mod tests {
     use aos_core::memory::VirtualClock;
 
     fn ask(adapter: &ScriptedAdapter, prompt: &str) -> Result<LlmAnswer, Failure> {
-        pollster::block_on(adapter.invoke(LlmCall::new(LlmRequest::new("m", prompt), Seed::default())))
+        Ok(pollster::block_on(adapter.invoke(LlmCall::new(LlmRequest::new("m", prompt), Seed::default())))?)
     }
 
     #[test]

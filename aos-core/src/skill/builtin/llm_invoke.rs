@@ -68,7 +68,7 @@ impl LlmInvoke {
                     .details(failure.details)
             })?),
         };
-        let LlmAnswer { response, cost } =
+        let LlmAnswer { response, cost, .. } =
             self.adapters.invoke(adapter.as_deref(), LlmCall::for_skill(request, &call)).await?;
         let booked = cost.unwrap_or(self.contract.cost.estimate);
         let output = output(&response, schema.as_deref(), cost).map_err(|failure| failure.cost(booked))?;
@@ -305,7 +305,8 @@ fn output_schema() -> Value {
                 "additionalProperties": false,
                 "required": ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"],
                 "properties": {
-                    "input_tokens": tokens, "output_tokens": tokens, "cache_read_tokens": tokens, "cache_write_tokens": tokens
+                    "input_tokens": tokens, "output_tokens": tokens, "cache_read_tokens": tokens, "cache_write_tokens": tokens,
+                    "cache_write_1h_tokens": tokens
                 }
             },
             "model": {"type": "string", "description": "The model that answered."},

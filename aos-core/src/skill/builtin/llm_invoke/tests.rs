@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::id::{EffectId, RunId, TenantId};
-use crate::llm::{LlmAdapter, StubAdapter, Usage};
+use crate::llm::{LlmAdapter, LlmFailure, StubAdapter, Usage};
 use crate::random::Seed;
 
 /// Answers every call with one answer.
@@ -17,15 +17,15 @@ impl LlmAdapter for Fixed {
         true
     }
 
-    fn invoke(&self, _call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, Failure>> {
-        Box::pin(std::future::ready(self.0.clone()))
+    fn invoke(&self, _call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, LlmFailure>> {
+        Box::pin(std::future::ready(self.0.clone().map_err(LlmFailure::from)))
     }
 }
 
 fn answer(content: Vec<Content>, stop_reason: StopReason, cost: Option<Money>) -> Fixed {
     let response =
         LlmResponse { content, stop_reason, usage: Usage::default(), model: "m-1".into(), adapter: "fixed".into() };
-    Fixed(Ok(LlmAnswer { response, cost }))
+    Fixed(Ok(LlmAnswer::new(response, cost)))
 }
 
 fn call(input: Value) -> SkillCall {
