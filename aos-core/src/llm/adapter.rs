@@ -1,6 +1,7 @@
 //! The contract of an adapter: a binding to a provider of language models.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::delta::Deltas;
 use super::failure::LlmFailure;
@@ -33,9 +34,22 @@ pub struct LlmCall {
     pub seed: Seed,
     /// When the answer is no longer wanted; `None` for never.
     pub deadline: Option<Timestamp>,
-    /// Where pieces of the answer go while it is being written; `None` when nobody wants them. What was passed on has
-    /// been seen: an attempt that fails after that is not made again.
+    /// Whether pieces of the answer are wanted while it is being written.
+    pub stream: bool,
+    /// Where they go; set by [`Adapters::invoke`](super::Adapters::invoke). What was passed on has been seen: an attempt
+    /// that fails after that is not made again.
     pub deltas: Option<Deltas>,
+    /// Whether an answer that was kept may be given, and this one be kept; `None` for neither.
+    pub cache: Option<CacheUse>,
+}
+
+/// How a call may use a cache of answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheUse {
+    /// For how long the answer may be kept.
+    pub ttl: Duration,
+    /// Only calls of the same scope share answers: the version of the skill that asks.
+    pub scope: String,
 }
 
 impl LlmCall {
@@ -50,7 +64,9 @@ impl LlmCall {
             idempotency_key: String::new(),
             seed,
             deadline: None,
+            stream: false,
             deltas: None,
+            cache: None,
         }
     }
 
@@ -65,7 +81,9 @@ impl LlmCall {
             idempotency_key: call.idempotency_key.clone(),
             seed: call.seed,
             deadline: call.deadline,
+            stream: false,
             deltas: None,
+            cache: None,
         }
     }
 }
@@ -82,12 +100,14 @@ pub struct LlmAnswer {
     pub request_id: Option<String>,
     /// What the provider said it has left for this caller.
     pub room: Option<Box<Room>>,
+    /// Whether the answer was kept from an earlier call, or is another call's: then it has cost nothing.
+    pub cached: bool,
 }
 
 impl LlmAnswer {
     /// An answer at a cost, of which there is nothing more to say.
     pub const fn new(response: LlmResponse, cost: Option<Money>) -> Self {
-        Self { response, cost, request_id: None, room: None }
+        Self { response, cost, request_id: None, room: None, cached: false }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use serde::Serialize;
 
 use super::adapter::{LlmAdapter, LlmAnswer, LlmCall};
+use super::delta::Deltas;
 use super::failure::{LlmFailure, Sent};
 use crate::error::{Failure, codes};
 use crate::text;
@@ -74,7 +75,11 @@ pub struct Adapters {
     expected_live: BTreeSet<String>,
     default: String,
     switches: Arc<Switches>,
+    watcher: Option<Watcher>,
 }
+
+/// Gives whoever watches a call's answer while it is being written.
+type Watcher = Arc<dyn Fn(&LlmCall) -> Deltas + Send + Sync>;
 
 /// One line of a host's list of adapters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -90,7 +95,7 @@ pub struct AdapterStatus {
 impl Adapters {
     /// No adapters yet, under `switches`. The default adapter is [`STUB`].
     pub fn new(switches: Arc<Switches>) -> Self {
-        Self { by_name: BTreeMap::new(), expected_live: BTreeSet::new(), default: STUB.into(), switches }
+        Self { by_name: BTreeMap::new(), expected_live: BTreeSet::new(), default: STUB.into(), switches, watcher: None }
     }
 
     /// Adds an adapter; it replaces one of the same name.
@@ -112,6 +117,13 @@ impl Adapters {
     #[must_use]
     pub fn expect_live(mut self, name: impl Into<String>) -> Self {
         self.expected_live.insert(name.into());
+        self
+    }
+
+    /// Passes pieces of answers, of calls that ask for it, to what `watcher` gives for the call.
+    #[must_use]
+    pub fn watched_by(mut self, watcher: impl Fn(&LlmCall) -> Deltas + Send + Sync + 'static) -> Self {
+        self.watcher = Some(Arc::new(watcher));
         self
     }
 
@@ -160,8 +172,11 @@ impl Adapters {
     ///
     /// # Errors
     /// As [`LlmRequest::check`](super::LlmRequest::check) and [`Adapters::select`], and the adapter's own failures.
-    pub async fn invoke(&self, name: Option<&str>, call: LlmCall) -> Result<LlmAnswer, LlmFailure> {
+    pub async fn invoke(&self, name: Option<&str>, mut call: LlmCall) -> Result<LlmAnswer, LlmFailure> {
         call.request.check()?;
+        if call.stream {
+            call.deltas = self.watcher.as_ref().map(|watcher| watcher(&call));
+        }
         match self.select(name)?.invoke(call.clone()).await {
             Err(failure) if failure.sent == Sent::No && *failure.code() == codes::LLM_ADAPTER_DISABLED => {
                 let adapter = self.select(name)?;

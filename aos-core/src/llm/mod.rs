@@ -16,7 +16,7 @@ mod room;
 mod sample;
 mod stub;
 
-pub use adapter::{LlmAdapter, LlmAnswer, LlmCall};
+pub use adapter::{CacheUse, LlmAdapter, LlmAnswer, LlmCall};
 pub use adapters::{AdapterStatus, Adapters, STUB, Switches};
 pub use cassette::Cassette;
 pub use content::{CacheTtl, Content, ImageSource};

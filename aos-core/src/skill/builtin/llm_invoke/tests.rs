@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::id::{EffectId, RunId, TenantId};
+use crate::llm::{Content, LlmResponse, StopReason};
 use crate::llm::{LlmAdapter, LlmFailure, StubAdapter, Usage};
+use crate::payload::Payload;
 use crate::random::Seed;
 
 /// Answers every call with one answer.
@@ -178,4 +180,66 @@ fn the_schema_reads_what_the_skill_reads() {
     let mut listed: Vec<&String> = fields.as_object().unwrap().keys().collect();
     listed.sort_unstable();
     assert_eq!(known, listed, "{error}");
+}
+
+/// Fails, as `name`.
+struct Failing(&'static str, Failure);
+
+impl LlmAdapter for Failing {
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    fn invoke(&self, _call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, LlmFailure>> {
+        Box::pin(std::future::ready(Err(self.1.clone().into())))
+    }
+}
+
+#[test]
+fn others_are_asked_when_a_provider_gives_no_answer() {
+    let cents = Money::from_cents;
+    let overloaded = Failure::new(codes::LLM_OVERLOADED, "busy").cost(cents(1));
+    let limited = Failure::new(codes::LLM_RATE_LIMITED, "later").retry_after(Duration::from_secs(7)).cost(cents(2));
+    let refused = Failure::new(codes::LLM_INVALID_REQUEST, "what?");
+    let ask = |first: &str, others: &[&str]| {
+        let fallback: Vec<_> =
+            others.iter().map(|name| json!({"adapter": name, "model": format!("{name}-model")})).collect();
+        let adapters = Adapters::new(Arc::default())
+            .with(Arc::new(StubAdapter))
+            .with(Arc::new(Failing("overloaded", overloaded.clone())))
+            .with(Arc::new(Failing("limited", limited.clone())))
+            .with(Arc::new(Failing("refused", refused.clone())));
+        let input = json!({"adapter": first, "model": "m", "prompt": "hi", "fallback": fallback});
+        pollster::block_on(LlmInvoke::new(Arc::new(adapters)).call(call(input)))
+    };
+
+    let output = ask("overloaded", &["absent", "limited", "stub"]).unwrap();
+    let value = output.output.value();
+    assert_eq!((&value["adapter"], &value["model"], output.cost), (&json!("stub"), &json!("stub-model"), cents(3)));
+    assert_eq!(
+        value["tried"],
+        json!([
+            {"adapter": "overloaded", "model": "m", "code": "ERR_LLM_OVERLOADED", "cost": "0.01"},
+            {"adapter": "absent", "model": "absent-model", "code": "ERR_LLM_ADAPTER_NOT_FOUND"},
+            {"adapter": "limited", "model": "limited-model", "code": "ERR_LLM_RATE_LIMITED", "cost": "0.02"},
+        ])
+    );
+
+    for (first, others, code, retryable, retry_after_ms, cost, message) in [
+        ("overloaded", &["limited"][..], codes::LLM_OVERLOADED, true, None, 3, "busy (and 1 more gave no answer"),
+        ("absent", &["limited"], codes::LLM_ADAPTER_NOT_FOUND, true, Some(7_000), 2, "and 1 more"),
+        ("absent", &["absent"], codes::LLM_ADAPTER_NOT_FOUND, false, None, 0, "and 1 more"),
+        // What is wrong with the request is wrong for everybody.
+        ("refused", &["stub"], codes::LLM_INVALID_REQUEST, false, None, 0, "what?"),
+        ("overloaded", &["refused", "stub"], codes::LLM_OVERLOADED, true, None, 1, "and 1 more"),
+    ] {
+        let failure = ask(first, others).unwrap_err();
+        let found = (&failure.code, failure.retryable, failure.retry_after_ms, failure.cost);
+        assert_eq!(found, (&code, retryable, retry_after_ms, cents(cost)), "{first} {others:?}: {failure}");
+        assert!(failure.message.contains(message), "{failure}");
+    }
 }
