@@ -15,14 +15,18 @@ use aos_core::id::{RunId, TenantId};
 use aos_core::journal::{Append, JournalStore, Line, Transition};
 use aos_core::runs::StoreError;
 use aos_core::time::Timestamp;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::backend::redis::{Hint, Hints};
+use crate::llm::Pieces;
 use crate::telemetry::Metrics;
 use crate::worker::verify::Verifier;
 
 /// Wake-ups that are remembered; parked runs beyond that are found by polling.
 const MAX_WAKE_UPS: usize = 100_000;
+
+/// Pieces of answers that a slow reader may be behind; it loses older ones.
+const MAX_BEHIND: usize = 256;
 
 /// How far a run has come, as far as this process knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +53,7 @@ pub enum Heard {
 pub struct Hub {
     hints: Option<Hints>,
     watched: Mutex<HashMap<RunId, watch::Sender<Told>>>,
+    written: Mutex<HashMap<RunId, broadcast::Sender<Arc<Pieces>>>>,
     due: Mutex<BinaryHeap<Reverse<Timestamp>>>,
     work: Notify,
     appends: AtomicU64,
@@ -80,6 +85,26 @@ impl Hub {
         Watch { hub: Arc::clone(self), run: run.clone(), receiver, seen }
     }
 
+    /// Begins to read along while answers of a run's models are being written.
+    pub fn read_along(self: &Arc<Self>, run: &RunId) -> Reader {
+        let mut written = lock(&self.written);
+        let sender = written.entry(run.clone()).or_insert_with(|| broadcast::Sender::new(MAX_BEHIND));
+        Reader { hub: Arc::clone(self), run: run.clone(), receiver: sender.subscribe() }
+    }
+
+    /// Says what a model has written, here and to other processes.
+    pub fn written(&self, pieces: Pieces) {
+        self.tell(|| Hint::Written(pieces.clone()));
+        self.show(pieces);
+    }
+
+    fn show(&self, pieces: Pieces) {
+        if let Some(sender) = lock(&self.written).get(&pieces.run) {
+            // It fails when the last reader is just leaving.
+            let _ = sender.send(Arc::new(pieces));
+        }
+    }
+
     /// Says that there may be runs to claim.
     pub fn work_arrived(&self) {
         self.work.notify_one();
@@ -107,6 +132,7 @@ impl Hub {
             Hint::Work => self.work_arrived(),
             Hint::Entries(run) => told(run, |told| told.further += 1),
             Hint::Run(_, run) => told(run, |told| told.changed += 1),
+            Hint::Written(pieces) => self.show(pieces.clone()),
             Hint::Registry(_) | Hint::Switches => {}
         }
     }
@@ -204,6 +230,37 @@ impl Drop for Watch {
         // This watch's own receiver still counts.
         if watched.get(&self.run).is_some_and(|sender| sender.receiver_count() <= 1) {
             watched.remove(&self.run);
+        }
+    }
+}
+
+/// One reader of what a run's models write.
+pub struct Reader {
+    hub: Arc<Hub>,
+    run: RunId,
+    receiver: broadcast::Receiver<Arc<Pieces>>,
+}
+
+impl Reader {
+    /// The next pieces; some may have been lost before them.
+    pub async fn next(&mut self) -> Arc<Pieces> {
+        loop {
+            match self.receiver.recv().await {
+                Ok(pieces) => return pieces,
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                // The sender lives as long as a reader does; without one there is nothing to read.
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut written = lock(&self.hub.written);
+        // This reader's own receiver still counts.
+        if written.get(&self.run).is_some_and(|sender| sender.receiver_count() <= 1) {
+            written.remove(&self.run);
         }
     }
 }

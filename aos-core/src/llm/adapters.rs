@@ -56,7 +56,8 @@ impl Switches {
         self.unreadable.store(unreadable, SeqCst);
     }
 
-    fn live_allowed(&self) -> bool {
+    /// Whether live adapters may be called.
+    pub fn live_allowed(&self) -> bool {
         !self.disable_live_adapters() && !self.unreadable()
     }
 }

@@ -126,7 +126,7 @@ impl Backend {
         match hint {
             Hint::Run(tenant, run) => self.waiters().wake(&[Topic::Run(tenant.clone(), run.clone())]),
             Hint::Registry(tenant) => self.waiters().wake(&[Topic::Registry(tenant.clone())]),
-            Hint::Work | Hint::Entries(_) | Hint::Switches => {}
+            Hint::Work | Hint::Entries(_) | Hint::Switches | Hint::Written(_) => {}
         }
     }
 

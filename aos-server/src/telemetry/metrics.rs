@@ -42,6 +42,7 @@ struct Inner {
     llm_latency: Histogram<f64>,
     llm_tokens: Counter<u64>,
     llm_cost: Counter<f64>,
+    llm_cache: Counter<u64>,
     registry_operations: Counter<u64>,
     registry_size: Gauge<u64>,
     queue_depth: Gauge<u64>,
@@ -151,6 +152,16 @@ impl Metrics {
         );
     }
 
+    /// A call that may use a cache was answered: from there, or not.
+    pub fn llm_cache(&self, adapter: &str, model: &str, hit: bool) {
+        let labels = [
+            KeyValue::new("adapter", adapter.to_string()),
+            KeyValue::new("model", model.to_string()),
+            KeyValue::new("result", if hit { "hit" } else { "miss" }),
+        ];
+        self.0.llm_cache.add(1, &labels);
+    }
+
     /// The registry was asked for something: `register`, `enable`, `disable`, `import`, `rollback`, …
     pub fn registry_operation(&self, operation: &'static str, ok: bool) {
         let result = if ok { "ok" } else { "error" };
@@ -249,6 +260,7 @@ impl Inner {
             llm_latency: histogram(&meter, "aos_llm_latency", SLOW, "Time of one call of a language model"),
             llm_tokens: counter(&meter, "aos_llm_tokens", "Tokens that calls of language models used"),
             llm_cost: money(&meter, "aos_llm_cost_cents", "What calls of language models have cost, in US cents"),
+            llm_cache: counter(&meter, "aos_llm_cache_lookups", "Calls of language models that may use a cache"),
             registry_operations: counter(&meter, "aos_registry_operations", "Operations on the registry"),
             registry_size: gauge(&meter, "aos_registry_size", "Versions that the registry holds"),
             queue_depth: gauge(&meter, "aos_queue_depth", "Runs that have not ended, by state"),

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aos_core::id::{RunId, TenantId};
+use aos_core::id::{EffectId, RunId, TenantId};
 use futures::StreamExt;
 use redis::RedisResult;
 use tokio::sync::Notify;
@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::connection::Link;
 use super::jitter::Jitter;
+use crate::llm::Pieces;
 
 /// What is told within this time is told once.
 const GATHER: Duration = Duration::from_millis(5);
@@ -51,6 +52,8 @@ pub enum Hint {
     Registry(TenantId),
     /// A switch was turned.
     Switches,
+    /// A model has written more of an answer.
+    Written(Pieces),
 }
 
 /// Where hints are told and heard. Cheap to clone; what was told is sent as long as a clone lives.
@@ -184,11 +187,25 @@ impl fmt::Display for Hint {
             Self::Entries(run) => write!(f, "entries {run}"),
             Self::Registry(tenant) => write!(f, "registry {tenant}"),
             Self::Switches => f.write_str("switches"),
+            Self::Written(Pieces { run, effect, attempt, seq, deltas }) => {
+                write!(f, "written {run} {effect} {attempt} {seq} {deltas}")
+            }
         }
     }
 }
 
 fn parse(line: &str) -> Option<Hint> {
+    if let Some(written) = line.strip_prefix("written ") {
+        let mut words = written.splitn(5, ' ');
+        return Some(Hint::Written(Pieces {
+            run: RunId::new(words.next()?).ok()?,
+            effect: EffectId::new(words.next()?).ok()?,
+            attempt: words.next()?.parse().ok()?,
+            seq: words.next()?.parse().ok()?,
+            // JSON has no line feed in it.
+            deltas: words.next()?.to_owned(),
+        }));
+    }
     let mut words = line.split(' ');
     let hint = match words.next()? {
         "work" => Hint::Work,
@@ -214,12 +231,29 @@ mod tests {
             Hint::Entries(RunId::new("1").unwrap()),
             Hint::Registry(tenant),
             Hint::Switches,
+            Hint::Written(Pieces {
+                run: RunId::new("r").unwrap(),
+                effect: EffectId::new("ask[1]/x").unwrap(),
+                attempt: 2,
+                seq: 3,
+                deltas: r#"[{"type":"text","block":0,"text":"a  b\n"}]"#.into(),
+            }),
         ] {
             assert_eq!(parse(&hint.to_string()), Some(hint));
         }
-        for text in
-            ["", "work ", "run", "run default", "run default a b", "run a/b c", "entries", "registry", "later", "Work"]
-        {
+        for text in [
+            "",
+            "work ",
+            "run",
+            "run default",
+            "run default a b",
+            "run a/b c",
+            "entries",
+            "registry",
+            "later",
+            "Work",
+            "written r e 1 x []",
+        ] {
             assert_eq!(parse(text), None, "{text:?}");
         }
     }

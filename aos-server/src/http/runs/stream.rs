@@ -13,13 +13,15 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
 use crate::http::params::{Params, PathOf, run_id};
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::http::runs::find;
 use crate::http::view::RunView;
-use crate::hub::{Heard, Watch};
+use crate::hub::{Heard, Reader, Watch};
+use crate::llm::Pieces;
 use crate::state::AppState;
 
 /// Lines read from the store at a time.
@@ -85,9 +87,10 @@ async fn read(state: &AppState, run: &RunId, from: u64) -> ApiResult<Vec<Line>> 
 
 /// Follows a run: its entries as server-sent events.
 ///
-/// Every entry is an event `entry` whose id is the entry's index and whose data is the entry as it is stored. After the
-/// last one comes an event `end` with the run, and the stream ends. A reader that comes back with `Last-Event-ID` goes
-/// on after that entry.
+/// Every entry is an event `entry` whose id is the entry's index and whose data is the entry as it is stored. While a model
+/// writes an answer that its step wants to be shown, events `delta` have `effect`, `attempt`, `seq` and the pieces; they are
+/// not kept, and some may be lost: what counts is the entry that follows. After the last entry comes an event `end` with
+/// the run, and the stream ends. A reader that comes back with `Last-Event-ID` goes on after that entry.
 #[utoipa::path(
     get, path = "/v1/runs/{id}/events", tag = "runs", operation_id = "followRun",
     params(("id" = String, Path, description = "The run's id"),
@@ -106,13 +109,22 @@ pub async fn follow_run(
     let run = run_id(&id)?;
     let from = resume_from(&headers)?;
     // Watched before it is read, so that nothing in between is lost.
-    let watch = state.hub.watch(&run);
+    let (watch, reader) = (state.hub.watch(&run), state.hub.read_along(&run));
     let record = find(&state, &run).await?;
     let first = read(&state, &run, from).await?;
     if from > 0 && first.is_empty() && record.state.is_terminal() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let follow = Follow { state, run, next: from, ready: first.into(), watch, ended: record.state.is_terminal() };
+    let follow = Follow {
+        state,
+        run,
+        next: from,
+        ready: first.into(),
+        watch,
+        reader,
+        look: true,
+        ended: record.state.is_terminal(),
+    };
     Ok(Sse::new(events(follow)).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
 }
 
@@ -131,6 +143,9 @@ struct Follow {
     next: u64,
     ready: VecDeque<Line>,
     watch: Watch,
+    reader: Reader,
+    /// Whether there may be entries in the store that were not read.
+    look: bool,
     /// Whether the run had ended before the journal was read last.
     ended: bool,
 }
@@ -138,7 +153,7 @@ struct Follow {
 fn events(follow: Follow) -> impl Stream<Item = Result<Event, Infallible>> {
     stream::unfold(Some(follow), |follow| async {
         let mut follow = follow?;
-        if let Some(event) = follow.entry().await {
+        if let Some(event) = follow.next().await {
             return Some((Ok(event), Some(follow)));
         }
         follow.end().await.map(|event| (Ok(event), None))
@@ -146,32 +161,36 @@ fn events(follow: Follow) -> impl Stream<Item = Result<Event, Infallible>> {
 }
 
 impl Follow {
-    /// The next entry, once there is one; `None` when none will come.
-    async fn entry(&mut self) -> Option<Event> {
+    /// The next entry, or the next pieces of an answer, once there are any; `None` when none will come.
+    async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(line) = self.ready.pop_front() {
                 let event = Event::default().event("entry").id(self.next.to_string()).data(line.as_str());
                 self.next += 1;
                 return Some(event);
             }
-            match read(&self.state, &self.run, self.next).await {
-                Ok(page) if !page.is_empty() => {
-                    self.ready = page.into();
-                    continue;
+            if self.look {
+                match read(&self.state, &self.run, self.next).await {
+                    Ok(page) if !page.is_empty() => {
+                        self.ready = page.into();
+                        continue;
+                    }
+                    // The reader comes back with the last id and goes on when the store does.
+                    Err(_) => return None,
+                    Ok(_) if self.ended => return None,
+                    Ok(_) => self.look = false,
                 }
-                // The reader comes back with the last id and goes on when the store does.
-                Err(_) => return None,
-                Ok(_) if self.ended => return None,
-                Ok(_) => {}
             }
             tokio::select! {
                 () = self.state.stopping.cancelled() => return None,
+                pieces = self.reader.next() => return delta(&pieces),
                 heard = timeout_at(Instant::now() + LOOK, self.watch.progress()) => match heard {
                     Ok(Heard::Here(progress)) => self.ended = progress.finished,
                     Ok(Heard::Further) => {}
                     Ok(Heard::Changed) | Err(_) => self.ended = find(&self.state, &self.run).await.ok()?.state.is_terminal(),
                 },
             }
+            self.look = true;
         }
     }
 
@@ -180,4 +199,11 @@ impl Follow {
         let record = find(&self.state, &self.run).await.ok().filter(|record| record.state.is_terminal())?;
         Event::default().event("end").json_data(RunView::from(record)).ok()
     }
+}
+
+fn delta(pieces: &Pieces) -> Option<Event> {
+    let Pieces { effect, attempt, seq, deltas, .. } = pieces;
+    let deltas: &RawValue = serde_json::from_str(deltas).ok()?;
+    let data = serde_json::json!({"effect": effect, "attempt": attempt, "seq": seq, "deltas": deltas});
+    Event::default().event("delta").json_data(data).ok()
 }
