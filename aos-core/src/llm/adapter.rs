@@ -28,6 +28,8 @@ pub struct LlmCall {
     pub effect: Option<EffectId>,
     /// Which attempt this is, from 1.
     pub attempt: u32,
+    /// Which call of the attempt it is, from 0: where nobody gave an answer, others are asked.
+    pub fallback: u32,
     /// The same for every attempt of one effect.
     pub idempotency_key: String,
     /// The effect's seed, for adapters that make answers up.
@@ -61,6 +63,7 @@ impl LlmCall {
             run: None,
             effect: None,
             attempt: 1,
+            fallback: 0,
             idempotency_key: String::new(),
             seed,
             deadline: None,
@@ -78,6 +81,7 @@ impl LlmCall {
             run: Some(call.run.clone()),
             effect: Some(call.effect.clone()),
             attempt: call.attempt,
+            fallback: 0,
             idempotency_key: call.idempotency_key.clone(),
             seed: call.seed,
             deadline: call.deadline,

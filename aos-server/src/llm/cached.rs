@@ -10,6 +10,7 @@ use aos_core::llm::{LlmAdapter, LlmAnswer, LlmCall, LlmFailure, LlmResponse};
 use aos_core::money::Money;
 use tokio::sync::OnceCell;
 
+use super::account::Account;
 use crate::telemetry::Metrics;
 
 /// Gives kept answers of the adapter within to calls that allow it. Equal calls at one time share one of it: the first
@@ -18,6 +19,7 @@ pub struct CachedAdapter {
     inner: Arc<dyn LlmAdapter>,
     cache: Arc<dyn Cache>,
     flights: Mutex<HashMap<Hash, Weak<Flight>>>,
+    account: Account,
     metrics: Metrics,
 }
 
@@ -25,9 +27,9 @@ pub struct CachedAdapter {
 type Flight = OnceCell<LlmResponse>;
 
 impl CachedAdapter {
-    /// Keeps answers of `inner` in `cache`.
-    pub fn new(inner: Arc<dyn LlmAdapter>, cache: Arc<dyn Cache>, metrics: Metrics) -> Self {
-        Self { inner, cache, flights: Mutex::default(), metrics }
+    /// Keeps answers of `inner` in `cache`; `account` learns of those that are given again.
+    pub fn new(inner: Arc<dyn LlmAdapter>, cache: Arc<dyn Cache>, account: Account, metrics: Metrics) -> Self {
+        Self { inner, cache, flights: Mutex::default(), account, metrics }
     }
 
     async fn cached(&self, call: LlmCall, key: Hash) -> Result<LlmAnswer, LlmFailure> {
@@ -55,6 +57,7 @@ impl CachedAdapter {
             }
             (None, response) => {
                 self.metrics.llm_cache(name, model, true);
+                self.account.cached(name, &call).await;
                 Ok(LlmAnswer { cached: true, ..LlmAnswer::new(response, Some(Money::ZERO)) })
             }
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aos_core::error::codes;
-use aos_core::llm::{Breaker, Health, LlmAdapter, LlmAnswer, LlmCall, LlmFailure, Sent, Switches, Usage};
+use aos_core::llm::{Breaker, LlmAdapter, LlmAnswer, LlmCall, LlmFailure, Outcome, Pass, Sent, Switches, Usage};
 use aos_core::time::Clock;
 use aos_core::{BoxFuture, Failure};
 use tokio::sync::oneshot;
@@ -17,6 +17,9 @@ use super::pace::{Pace, Ticket};
 
 /// For how long a call goes on whose caller has gone: what it uses is paid for either way, and is to be known.
 const DRAIN: Duration = Duration::from_secs(30);
+
+/// For how long a call waits for its turn, when it has no deadline before that: what has a deadline waits until that.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A live adapter that is called only in turn, within budgets, while switches allow it and the provider is well; each of
 /// its attempts has a row in the ledger.
@@ -43,7 +46,14 @@ pub struct Parts {
     pub tasks: TaskTracker,
 }
 
-type Outcome = Result<LlmAnswer, LlmFailure>;
+type Result = std::result::Result<LlmAnswer, LlmFailure>;
+
+/// What a request may be sent with.
+struct Begun {
+    pass: Pass,
+    ticket: Ticket,
+    open: Open,
+}
 
 impl GuardedAdapter {
     /// Puts an adapter behind its guards.
@@ -52,67 +62,72 @@ impl GuardedAdapter {
     }
 
     /// Makes one attempt, and tells `caller` as soon as it is known how it ended.
-    async fn attempt(self, call: LlmCall, mut caller: oneshot::Sender<Outcome>) {
-        let outcome = tokio::select! {
+    async fn attempt(self, call: LlmCall, mut caller: oneshot::Sender<Result>) {
+        let begun = tokio::select! {
             begun = self.begin(&call) => begun,
             // Nothing was sent, and nobody wants it any more.
             () = caller.closed() => return,
         };
-        let (ticket, open) = match outcome {
+        let Begun { pass, ticket, open } = match begun {
             Ok(begun) => begun,
             // Nobody hears it if the caller has gone.
             Err(failure) => return drop(caller.send(Err(failure))),
         };
-        let model = call.request.model.clone();
         let inner = self.0.inner.invoke(call);
         tokio::pin!(inner);
-        let mut outcome = tokio::select! {
-            outcome = &mut inner => outcome,
+        let mut result = tokio::select! {
+            result = &mut inner => result,
             () = caller.closed() => match tokio::time::timeout(DRAIN, inner).await {
-                Ok(outcome) => outcome,
+                Ok(result) => result,
                 Err(_) => Err(abandoned()),
             },
         };
-        self.hear(&outcome);
-        ticket.settle(used(&outcome));
-        let settled = self.0.account.price(open, &model, &mut outcome);
-        drop(caller.send(outcome));
+        self.hear(pass, &result);
+        let settled = open.price(&mut result);
+        let used = used(&result);
+        drop(caller.send(result));
+        if let Some(used) = used {
+            ticket.settle(used.all_input(), used.output_tokens).await;
+        }
         settled.book().await;
     }
 
     /// Everything that has to be right before a request is sent.
-    async fn begin(&self, call: &LlmCall) -> Result<(Ticket, Open), LlmFailure> {
-        let parts = &*self.0;
-        self.breaker().admit(parts.clock.now())?;
-        let estimate = Estimate::of(&call.request);
-        let ticket = parts.pace.turn(&call.tenant, estimate, call.deadline).await;
-        let ticket = ticket.inspect_err(|_| self.breaker().pass())?;
-        let open = match parts.account.open(parts.inner.name(), call, estimate).await {
+    async fn begin(&self, call: &LlmCall) -> std::result::Result<Begun, LlmFailure> {
+        let Parts { inner, switches, pace, account, clock, .. } = &*self.0;
+        let now = clock.now();
+        let pass = self.breaker().pass(now).map_err(|until| Breaker::failure(inner.name(), until, now))?;
+        // Whatever happens before the request is sent says nothing of the provider.
+        let untold = || self.breaker().tell(pass, Outcome::Unknown, clock.now());
+        let Estimate { input_tokens, output_tokens } = Estimate::of(&call.request);
+        let turn = pace.turn(&call.tenant, input_tokens, output_tokens, call.deadline, PATIENCE).await;
+        let ticket = turn.inspect_err(|_| untold())?;
+        let open = match account.open(inner.name(), call, input_tokens).await {
             Ok(open) => open,
             Err(failure) => {
-                ticket.not_sent();
-                self.breaker().pass();
+                untold();
+                ticket.not_sent().await;
                 return Err(failure.into());
             }
         };
-        // At the last moment: waiting may have taken its time.
-        if !parts.switches.live_allowed() || parts.switches.force_stub_adapter() {
-            ticket.not_sent();
-            self.breaker().pass();
+        // At the last moment: all of this may have taken its time.
+        if !switches.live_allowed() || switches.force_stub_adapter() {
+            untold();
+            ticket.not_sent().await;
             open.not_sent().await;
             let why = "live adapters were switched off while the call waited for its turn";
             return Err(Failure::new(codes::LLM_ADAPTER_DISABLED, why).into());
         }
-        Ok((ticket, open))
+        Ok(Begun { pass, ticket, open })
     }
 
-    fn hear(&self, outcome: &Outcome) {
-        let (room, retry_after) = match outcome {
-            Ok(answer) => (&answer.room, None),
-            Err(failure) => (&failure.room, retry_after(&failure.failure)),
+    fn hear(&self, pass: Pass, result: &Result) {
+        let (outcome, room, retry_after) = match result {
+            Ok(answer) => (Outcome::Well, &answer.room, None),
+            Err(failure) => (Outcome::of(failure), &failure.room, retry_after(&failure.failure)),
         };
+        self.breaker().tell(pass, outcome, self.0.clock.now());
         self.0.pace.heard(room.as_deref(), retry_after);
-        self.breaker().heard(Health::of(outcome.as_ref().map(|_| ())), self.0.clock.now());
     }
 
     /// Every change is one call.
@@ -130,7 +145,7 @@ impl LlmAdapter for GuardedAdapter {
         true
     }
 
-    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Outcome> {
+    fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result> {
         let (sender, outcome) = oneshot::channel();
         let attempt = self.clone().attempt(call, sender);
         self.0.tasks.spawn(attempt.in_current_span());
@@ -147,8 +162,8 @@ fn retry_after(failure: &Failure) -> Option<Duration> {
 }
 
 /// What counts against the limits; `None` where nobody knows.
-fn used(outcome: &Outcome) -> Option<Usage> {
-    match outcome {
+fn used(result: &Result) -> Option<Usage> {
+    match result {
         Ok(answer) => Some(answer.response.usage),
         Err(failure) => match failure.sent {
             Sent::No | Sent::Refused => Some(Usage::default()),

@@ -23,9 +23,11 @@ use super::*;
 use crate::backend::Control;
 use crate::backend::postgres::PostgresStores;
 use crate::clock::SystemClock;
+use crate::hub::Hub;
 use crate::server::{Ingredients, Server};
 use crate::telemetry::Metrics;
 use crate::worker::WorkerSettings;
+use crate::worker::report::Live;
 
 const PROCESSES: usize = 3;
 const SCHEDULES: usize = 150;
@@ -45,6 +47,8 @@ async fn process(stores: Stores, registry_store: Arc<dyn RegistryStore>, control
         worker: WorkerSettings::new(WorkerId::new("w").unwrap(), 0),
         max_queued: 0,
         redis: None,
+        hub: Hub::new(),
+        live: Live::default(),
         metrics: Metrics::new().unwrap(),
         log_skill_params: false,
     })

@@ -20,10 +20,12 @@ use aos_core::workflow::{Plan, PlanBuilder};
 use aos_core::{Failure, Payload, codes};
 use aos_server::backend::Control;
 use aos_server::clock::SystemClock;
+use aos_server::hub::Hub;
 use aos_server::server::{Ingredients, Role, Running, Server};
 use aos_server::state::AppState;
 use aos_server::telemetry::Metrics;
 use aos_server::worker::WorkerSettings;
+use aos_server::worker::report::Live;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
@@ -93,6 +95,8 @@ impl Api {
             clock,
             worker,
             redis: None,
+        hub: Hub::new(),
+        live: Live::default(),
             max_queued,
             metrics: Metrics::new().unwrap(),
             log_skill_params: false,

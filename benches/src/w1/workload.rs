@@ -14,9 +14,11 @@ use aos_core::workflow::{Definition, Plan};
 use aos_core::{Failure, Payload};
 use aos_server::backend::Backend;
 use aos_server::clock::SystemClock;
+use aos_server::hub::Hub;
 use aos_server::server::{Ingredients, Role, Server};
 use aos_server::telemetry::Metrics;
 use aos_server::worker::WorkerSettings;
+use aos_server::worker::report::Live;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -89,6 +91,8 @@ pub async fn serve(backend: Backend) -> Result<Served> {
         clock: Arc::new(SystemClock),
         worker: WorkerSettings::new(WorkerId::new("w1")?, 128),
         redis: None,
+        hub: Hub::new(),
+        live: Live::default(),
         max_queued: 0,
         metrics: Metrics::new()?,
         log_skill_params: false,

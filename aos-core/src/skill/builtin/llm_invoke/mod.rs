@@ -75,10 +75,10 @@ impl LlmInvoke {
         };
         let cache = cache.map(|ttl| CacheUse { ttl, scope: self.contract.version.to_string() });
         let mut tried: Vec<Tried> = Vec::new();
-        let mut asks = asks.into_iter().peekable();
-        while let Some(Ask { adapter, request }) = asks.next() {
+        let mut asks = (0..).zip(asks).peekable();
+        while let Some((fallback, Ask { adapter, request })) = asks.next() {
             let model = request.model.clone();
-            let asked = LlmCall { cache: cache.clone(), stream, ..LlmCall::for_skill(request, &call) };
+            let asked = LlmCall { fallback, cache: cache.clone(), stream, ..LlmCall::for_skill(request, &call) };
             match self.adapters.invoke(adapter.as_deref(), asked).await {
                 Ok(answer) => return self.answered(&answer, schema.as_deref(), &tried),
                 Err(failure) => {

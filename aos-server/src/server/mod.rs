@@ -1,5 +1,9 @@
 //! The server put together: from its parts to a process that answers, works, and ends in order.
 
+mod running;
+
+pub use running::{LAST_REQUESTS, Running};
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +12,7 @@ use std::time::Duration;
 use aos_core::driver::{Host, Stores};
 use aos_core::flow::Flows;
 use aos_core::id::{TenantId, WorkerId};
-use aos_core::llm::{Adapters, LlmAdapter, STUB, StubAdapter, Switches};
+use aos_core::llm::Adapters;
 use aos_core::registry::{Registry, RegistryStore};
 use aos_core::skill::Skill;
 use aos_core::skill::schema::JsonSchemas;
@@ -16,9 +20,7 @@ use aos_core::time::{Clock, Timestamp};
 use aos_core::workflow::Plan;
 use aos_core::{Failure, codes};
 use axum::Router;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::redis::{Hint, Redis};
@@ -28,13 +30,14 @@ use crate::clock;
 use crate::config::{Config, Database};
 use crate::http;
 use crate::hub::{HeardJournal, Hub};
+use crate::llm::{self, Surroundings};
 use crate::plans::Plans;
 use crate::schedule;
 use crate::skill;
 use crate::skill::limited::SkillLimits;
 use crate::state::{AppState, Parts};
 use crate::switchboard::Switchboard;
-use crate::telemetry::{Attempts, CountedAdapter, Metrics};
+use crate::telemetry::{Attempts, Metrics};
 use crate::worker::report::{Live, keep_reporting};
 use crate::worker::verify::{Verification, verification};
 use crate::worker::{Leases, Worker, WorkerSettings};
@@ -45,9 +48,6 @@ const PARK_AFTER: Duration = Duration::from_secs(1);
 /// How long a server goes on answering that shares its database with others, unless settings say otherwise: the time
 /// in which load balancers notice that it is not ready.
 pub const LEAVE_AFTER: Duration = Duration::from_secs(3);
-
-/// How long open requests may take once the process is about to end.
-pub const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// How long to leave a store alone that failed to tell about the registry.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -93,6 +93,10 @@ pub struct Ingredients {
     pub max_queued: u64,
     /// Redis, and the store whose changes are made known by it.
     pub redis: Option<(Redis, Backend)>,
+    /// Who waits for which run; with hints of `redis` when there is one.
+    pub hub: Arc<Hub>,
+    /// How many workers are alive.
+    pub live: Live,
     /// What is counted; share it with the adapters.
     pub metrics: Metrics,
     /// Whether inputs and outputs of skills are logged.
@@ -131,14 +135,12 @@ impl Server {
             worker,
             max_queued,
             redis,
+            hub,
+            live,
             metrics,
             log_skill_params,
         } = ingredients;
         let (redis, backend) = redis.unzip();
-        let hub = match &redis {
-            Some(redis) => Hub::with_hints(redis.hints().clone()),
-            None => Hub::new(),
-        };
         let registry = Registry::build(TenantId::default(), Arc::new(JsonSchemas::new()));
         registry.refresh(&*registry_store).await?;
         register(&registry, &*registry_store, &skills, &flows.1, clock.now()).await?;
@@ -162,7 +164,7 @@ impl Server {
             host,
             control,
             switchboard,
-            live: Live::default(),
+            live,
             registry,
             registry_store,
             adapters,
@@ -213,7 +215,12 @@ impl Server {
             Some(url) => Some(Redis::open(url, metrics.clone()).await?),
             None => None,
         };
-        let adapters = adapters(config, &metrics);
+        let (hub, live) = match &redis {
+            Some(redis) => (Hub::with_hints(redis.hints().clone()), Live::default()),
+            None => (Hub::new(), Live::default()),
+        };
+        let around = Surroundings::shared(prices(config)?, backend, redis.as_ref(), &live, &metrics);
+        let adapters = llm::watched(llm::adapters(config, &around)?, &hub);
         let id = format!("{}-{}", std::process::id(), uuid::Uuid::now_v7().simple());
         let id = WorkerId::new(id).map_err(|e| Failure::new(codes::INTERNAL, e.to_string()))?;
         Self::new(Ingredients {
@@ -230,6 +237,8 @@ impl Server {
             worker: WorkerSettings { lease: config.worker.lease, ..WorkerSettings::new(id, config.worker.concurrency) },
             max_queued: config.worker.max_queued,
             redis: redis.map(|redis| (redis, backend.clone())),
+            hub,
+            live,
             metrics,
             log_skill_params: config.log.skill_params,
         })
@@ -278,90 +287,6 @@ impl Server {
     }
 }
 
-/// A server at work.
-pub struct Running {
-    state: AppState,
-    role: Role,
-    worker: JoinHandle<()>,
-    background: Vec<JoinHandle<()>>,
-    done: CancellationToken,
-}
-
-impl Running {
-    /// What the handlers share.
-    pub fn state(&self) -> &AppState {
-        &self.state
-    }
-
-    /// Answers requests on `listener` until `shutdown` resolves, and then ends in order. For the time `leave_after` the
-    /// server says that it is not ready, and does everything as before. Then it claims nothing more, runs in hand come
-    /// to an end or are given back, open requests are answered, ended runs are replayed.
-    ///
-    /// # Errors
-    /// A socket that fails.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        leave_after: Duration,
-        shutdown: impl Future<Output = ()>,
-    ) -> Result<(), Failure> {
-        let router = match self.role {
-            Role::Serve => http::router(self.state.clone()),
-            Role::Worker => http::health_router(self.state.clone()),
-        };
-        let stopping = self.state.stopping.clone();
-        let listener = listener.tap_io(|stream| {
-            // Answers are small and wait for nothing; without it they would wait for each other.
-            let _ = stream.set_nodelay(true);
-        });
-        let serving = axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned());
-        let mut serving = tokio::spawn(serving.into_future());
-        let leaving = self.state.leaving.clone();
-        let shutdown = async {
-            shutdown.await;
-            leaving.cancel();
-            if !leave_after.is_zero() {
-                tracing::info!(s = leave_after.as_secs(), "not ready from now on; answering a while longer");
-            }
-            tokio::time::sleep(leave_after).await;
-        };
-        let ended = tokio::select! {
-            () = shutdown => None,
-            ended = &mut serving => Some(ended),
-        };
-        tracing::info!("stopping: finishing runs in hand");
-        self.stop().await;
-        let ended = match ended {
-            Some(ended) => ended,
-            None => match tokio::time::timeout(LAST_REQUESTS, &mut serving).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    tracing::warn!("open requests are broken off");
-                    serving.abort();
-                    return Ok(());
-                }
-            },
-        };
-        let failed = |why: String| Failure::new(codes::INTERNAL, format!("serving HTTP failed: {why}"));
-        ended.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))
-    }
-
-    /// Ends the work in order; requests that wait for something are answered with what there is.
-    pub async fn stop(self) {
-        self.state.worker.stop();
-        if self.worker.await.is_err() {
-            tracing::error!("the worker panicked");
-        }
-        self.state.stopping.cancel();
-        self.done.cancel();
-        for task in self.background {
-            if task.await.is_err() {
-                tracing::error!("a background task panicked");
-            }
-        }
-    }
-}
-
 /// Runs the process that settings describe until `shutdown` resolves. `listening` is told once requests are answered.
 ///
 /// # Errors
@@ -393,16 +318,6 @@ fn leave_after(role: Role, config: &Config) -> Duration {
         (Role::Serve, Database::Sqlite(_)) => config.listen.drain_delay.unwrap_or_default(),
         (Role::Worker, _) => Duration::ZERO,
     }
-}
-
-/// The adapters that settings describe.
-pub fn adapters(config: &Config, metrics: &Metrics) -> Adapters {
-    let switches = Arc::new(Switches::default());
-    switches.set_disable_live_adapters(config.switches.disable_live);
-    switches.set_force_stub_adapter(config.switches.force_stub);
-    let stub: Arc<dyn LlmAdapter> = Arc::new(StubAdapter);
-    let stub = Arc::new(CountedAdapter::new(stub, metrics.clone()));
-    Adapters::new(switches).with(stub).expect_live("claude").default_adapter(STUB)
 }
 
 async fn register(

@@ -1,0 +1,110 @@
+//! The adapters that settings describe, each behind what belongs before it.
+
+use std::sync::{Arc, Mutex};
+
+use aos_core::Failure;
+use aos_core::cache::Cache;
+use aos_core::ledger::LedgerStore;
+use aos_core::limiter::{Limiter, RateLimits};
+use aos_core::llm::{Adapters, Breaker, BreakerSettings, LlmAdapter, PriceBook, STUB, StubAdapter, Switches};
+use aos_core::memory::{MemoryCache, MemoryLedger, MemoryLimiter};
+use aos_core::time::Clock;
+use tokio_util::task::TaskTracker;
+
+use super::account::Account;
+use super::cached::CachedAdapter;
+use super::guarded::{GuardedAdapter, Parts};
+use super::pace::Pace;
+use crate::backend::Backend;
+use crate::backend::redis::Redis;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::telemetry::{CountedAdapter, Metrics};
+use crate::worker::report::Live;
+
+/// Bytes of answers that a process keeps which has no Redis.
+const CACHE_BYTES: usize = 64 << 20;
+
+/// What adapters share with other processes, or have for themselves.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Keeps calls within limits.
+    pub limiter: Arc<dyn Limiter>,
+    /// Keeps answers.
+    pub cache: Arc<dyn Cache>,
+    /// Keeps the account.
+    pub ledger: Arc<dyn LedgerStore>,
+    /// What calls cost.
+    pub book: Arc<PriceBook>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Attempts under way: to be waited for when the process ends.
+    pub tasks: TaskTracker,
+}
+
+impl Surroundings {
+    /// For a process of its own, that keeps nothing.
+    pub fn alone(book: Arc<PriceBook>, metrics: &Metrics) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self {
+            limiter: Arc::new(MemoryLimiter::new(Arc::clone(&clock))),
+            cache: Arc::new(MemoryCache::new(Arc::clone(&clock), CACHE_BYTES)),
+            ledger: Arc::new(MemoryLedger::new(Arc::clone(&clock))),
+            book,
+            clock,
+            metrics: metrics.clone(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// For one of the processes that share a state of record, and `redis` when there is one.
+    pub fn shared(
+        book: Arc<PriceBook>,
+        backend: &Backend,
+        redis: Option<&Redis>,
+        live: &Live,
+        metrics: &Metrics,
+    ) -> Self {
+        let clock = backend.clock();
+        let mut shared = Self { ledger: backend.control().ledger, clock, ..Self::alone(book, metrics) };
+        if let Some(redis) = redis {
+            let live = live.clone();
+            (shared.limiter, shared.cache) = (redis.limiter(move || live.count()), redis.cache());
+        }
+        shared
+    }
+
+    /// Puts a live adapter behind limits, account, switches and cache.
+    pub fn guard(&self, inner: Arc<dyn LlmAdapter>, limits: RateLimits, switches: &Arc<Switches>) -> Arc<dyn LlmAdapter> {
+        let Self { limiter, cache, ledger, book, clock, metrics, tasks } = self.clone();
+        let account = Account::new(ledger, book, Arc::clone(&clock), metrics.clone());
+        let pace = Pace::new(inner.name(), limits, limiter, Arc::clone(&clock), metrics.clone());
+        let breaker = Mutex::new(Breaker::new(BreakerSettings::default()));
+        let parts = Parts { inner, switches: Arc::clone(switches), pace, breaker, account: account.clone(), clock, tasks };
+        let guarded = Arc::new(GuardedAdapter::new(parts));
+        let counted = Arc::new(CountedAdapter::new(guarded, metrics.clone()));
+        Arc::new(CachedAdapter::new(counted, cache, account, metrics))
+    }
+}
+
+/// The adapters that settings describe. None of them reaches for its provider before it is called.
+///
+/// # Errors
+/// TLS that can't be set up on this machine; a file that can't be read.
+pub fn adapters(config: &Config, around: &Surroundings) -> Result<Adapters, Failure> {
+    let switches = Arc::new(Switches::default());
+    switches.set_disable_live_adapters(config.switches.disable_live);
+    switches.set_force_stub_adapter(config.switches.force_stub);
+    let stub = Arc::new(CountedAdapter::new(Arc::new(StubAdapter), around.metrics.clone()));
+    let mut adapters = Adapters::new(Arc::clone(&switches)).with(stub).expect_live("claude").expect_live("openai");
+    let mut default = STUB.to_owned();
+    for (adapter, limits) in crate::backend::live_adapters(config, &around.clock)? {
+        if default == STUB {
+            adapter.name().clone_into(&mut default);
+        }
+        adapters = adapters.with(around.guard(adapter, limits, &switches));
+    }
+    Ok(adapters.default_adapter(default))
+}
