@@ -10,6 +10,7 @@ pub mod definition;
 pub mod history;
 pub mod http;
 pub mod hub;
+pub mod llm;
 pub mod plans;
 pub mod schedule;
 pub mod server;

@@ -1,0 +1,5 @@
+//! Live adapters behind what guards them.
+
+pub mod pace;
+
+pub use pace::{Pace, Ticket};
