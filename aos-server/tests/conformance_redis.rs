@@ -9,7 +9,7 @@ use aos_core::memory::VirtualClock;
 use aos_core::time::Timestamp;
 use aos_server::backend::redis::{Link, RedisCache, RedisLimiter};
 use aos_server::telemetry::Metrics;
-use aos_testkit::conformance::{Backend, BoxFuture, LIMITS, Roles};
+use aos_testkit::conformance::{Backend, BoxFuture, Roles};
 use aos_testkit::conformance_tests;
 use aos_testkit::service::Redis;
 use tokio::runtime::Runtime;
@@ -30,7 +30,7 @@ impl Backend for Tested {
             let url = format!("{}/{database}", redis.url());
             let link = Link::open(&url, Metrics::new().unwrap(), Duration::from_secs(30)).await.unwrap();
             let clock = VirtualClock::new(Timestamp::from_millis(1_700_000_000_000));
-            let limiter = RedisLimiter::on_clock(link.clone(), LIMITS, || 1, Arc::new(clock.clone()));
+            let limiter = RedisLimiter::on_clock(link.clone(), || 1, Arc::new(clock.clone()));
             Roles {
                 cache: Some(Arc::new(RedisCache::new(link))),
                 limiter: Some(Arc::new(limiter)),

@@ -7,7 +7,7 @@ use aos_core::memory::{
     MemoryWorkers, VirtualClock,
 };
 use aos_core::time::Clock;
-use aos_testkit::conformance::{Backend, BoxFuture, LIMITS, OpenAgain, Roles};
+use aos_testkit::conformance::{Backend, BoxFuture, OpenAgain, Roles};
 use aos_testkit::conformance_tests;
 
 struct Memory;
@@ -26,7 +26,7 @@ impl Backend for Memory {
             let open_again: OpenAgain = Box::new(move || Box::pin(std::future::ready(shared.roles())));
             Roles {
                 cache: Some(Arc::new(MemoryCache::new(Arc::new(clock.clone()), 1_000_000))),
-                limiter: Some(Arc::new(MemoryLimiter::new(Arc::new(clock.clone()), LIMITS))),
+                limiter: Some(Arc::new(MemoryLimiter::new(Arc::new(clock.clone())))),
                 open_again: Some(open_again),
                 ..stores.roles()
             }

@@ -5,6 +5,7 @@
 
 mod adapter;
 mod adapters;
+mod breaker;
 mod cassette;
 mod content;
 mod delta;
@@ -18,6 +19,7 @@ mod stub;
 
 pub use adapter::{CacheUse, LlmAdapter, LlmAnswer, LlmCall};
 pub use adapters::{AdapterStatus, Adapters, STUB, Switches};
+pub use breaker::{Breaker, BreakerSettings, BreakerState, Outcome, Pass};
 pub use cassette::Cassette;
 pub use content::{CacheTtl, Content, ImageSource};
 pub use delta::{Delta, Deltas};

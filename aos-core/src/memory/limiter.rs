@@ -1,73 +1,51 @@
-//! A rate limiter in memory: a log of the last minute's grants.
+//! A rate limiter in memory: for one process, or for several that each keep to an equal share.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::lock;
 use crate::BoxFuture;
 use crate::id::TenantId;
-use crate::limiter::{LimitRequest, Limiter, Verdict};
-use crate::time::{Clock, Timestamp};
+use crate::limiter::{Amount, LimitRequest, Limiter, Verdict, Window};
+use crate::time::Clock;
 
-const WINDOW: Duration = Duration::from_secs(60);
+/// Grants within this time stop to count together.
+const SLOT: Duration = Duration::from_millis(100);
 
-/// How much is allowed in any minute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimits {
-    /// Requests per minute.
-    pub requests: u64,
-    /// Tokens per minute.
-    pub tokens: u64,
-}
+/// How many processes there are.
+type Live = Box<dyn Fn() -> u64 + Send + Sync>;
 
-/// The same limits for every tenant and name, each with a window of its own.
-///
-/// The window slides: a grant counts for exactly the minute after it, so that no minute, wherever it begins, sees
-/// more than the limit.
+/// One window for every tenant and name.
 pub struct MemoryLimiter {
     clock: Arc<dyn Clock>,
-    limits: RateLimits,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    tickets: u64,
-    windows: BTreeMap<(TenantId, String), Window>,
-}
-
-#[derive(Default)]
-struct Window {
-    grants: VecDeque<Grant>,
-    tokens: u64,
-}
-
-struct Grant {
-    at: Timestamp,
-    ticket: u64,
-    tokens: u64,
+    live: Live,
+    windows: Mutex<BTreeMap<(TenantId, String), Window>>,
 }
 
 impl MemoryLimiter {
-    /// A limiter that has granted nothing yet.
-    pub fn new(clock: Arc<dyn Clock>, limits: RateLimits) -> Self {
-        Self { clock, limits, state: Mutex::default() }
+    /// A limiter that has granted nothing yet, of a process that has the limits for itself.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self::among(clock, || 1)
+    }
+
+    /// A limiter of one of several processes that know nothing of each other's grants: each keeps to its share. `live`
+    /// says how many they are, this one included.
+    pub fn among(clock: Arc<dyn Clock>, live: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { clock, live: Box::new(live), windows: Mutex::default() }
     }
 
     fn try_acquire(&self, request: &LimitRequest) -> Verdict {
+        let share = Amount::from(request.limits).part((self.live)());
+        let mut windows = lock(&self.windows);
         let now = self.clock.now();
-        let mut state = lock(&self.state);
-        let ticket = state.tickets + 1;
-        let window = state.windows.entry((request.tenant.clone(), request.name.clone())).or_default();
+        let key = (request.tenant.clone(), request.name.clone());
+        let window = windows.entry(key).or_insert_with(|| Window::new(SLOT));
         window.forget(now);
-        if let Some(free_at) = window.free_at(request.tokens, self.limits) {
-            return Verdict::Wait(free_at.since(now).max(Duration::from_millis(1)));
+        match window.free_at(request.amount(), share) {
+            Some(free_at) => Verdict::Wait(free_at.since(now).max(Duration::from_millis(1))),
+            None => Verdict::Granted(window.grant(now, request.amount())),
         }
-        window.tokens = window.tokens.saturating_add(request.tokens);
-        window.grants.push_back(Grant { at: now, ticket, tokens: request.tokens });
-        state.tickets = ticket;
-        Verdict::Granted(ticket)
     }
 }
 
@@ -76,46 +54,11 @@ impl Limiter for MemoryLimiter {
         Box::pin(async move { self.try_acquire(request) })
     }
 
-    fn settle<'a>(&'a self, request: &'a LimitRequest, ticket: u64, used: u64) -> BoxFuture<'a, ()> {
+    fn settle<'a>(&'a self, request: &'a LimitRequest, ticket: u64, used: Amount) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let mut state = lock(&self.state);
-            if let Some(window) = state.windows.get_mut(&(request.tenant.clone(), request.name.clone())) {
-                window.settle(ticket, used);
+            if let Some(window) = lock(&self.windows).get_mut(&(request.tenant.clone(), request.name.clone())) {
+                window.settle(ticket, request.amount(), used);
             }
         })
-    }
-}
-
-impl Window {
-    /// Drops the grants that no longer count.
-    fn forget(&mut self, now: Timestamp) {
-        while let Some(grant) = self.grants.front().filter(|grant| grant.at.saturating_add(WINDOW) <= now) {
-            self.tokens = self.tokens.saturating_sub(grant.tokens);
-            self.grants.pop_front();
-        }
-    }
-
-    /// When a request of `tokens` will fit; `None` when it does now.
-    fn free_at(&self, tokens: u64, limits: RateLimits) -> Option<Timestamp> {
-        let mut requests = self.grants.len() as u64;
-        let mut sum = self.tokens;
-        let mut grants = self.grants.iter();
-        let mut free_at = None;
-        while requests >= limits.requests || sum.saturating_add(tokens) > limits.tokens {
-            // An empty window holds any request: that is how one larger than the limit gets through, alone.
-            let Some(oldest) = grants.next() else { break };
-            requests -= 1;
-            sum = sum.saturating_sub(oldest.tokens);
-            free_at = Some(oldest.at.saturating_add(WINDOW));
-        }
-        free_at
-    }
-
-    fn settle(&mut self, ticket: u64, used: u64) {
-        // Tickets rise, so the log is sorted by them. A grant that is gone has stopped counting.
-        if let Ok(index) = self.grants.binary_search_by_key(&ticket, |grant| grant.ticket) {
-            let before = std::mem::replace(&mut self.grants[index].tokens, used);
-            self.tokens = self.tokens.saturating_sub(before).saturating_add(used);
-        }
     }
 }

@@ -23,7 +23,7 @@ pub use cache::MemoryCache;
 #[cfg(feature = "tokio")]
 pub use clock::TokioClock;
 pub use clock::VirtualClock;
-pub use limiter::{MemoryLimiter, RateLimits};
+pub use limiter::MemoryLimiter;
 pub use registry::MemoryRegistry;
 pub use schedules::MemorySchedules;
 pub use slots::MemorySlots;

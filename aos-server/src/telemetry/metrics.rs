@@ -53,6 +53,7 @@ struct Inner {
     fenced: Counter<u64>,
     append: Histogram<f64>,
     rate_limiter_degraded: Gauge<u64>,
+    rate_limit_waits: Histogram<f64>,
 }
 
 impl Metrics {
@@ -209,6 +210,11 @@ impl Metrics {
         self.0.rate_limiter_degraded.record(u64::from(degraded), &[]);
     }
 
+    /// A call of a model had to wait for its turn, whether it got one or gave up.
+    pub fn rate_limit_wait(&self, adapter: &str, waited: Duration) {
+        self.0.rate_limit_waits.record(waited.as_secs_f64(), &[KeyValue::new("adapter", adapter.to_string())]);
+    }
+
     /// A counter that never moved would be absent from the page, and an alert on it would never see a change.
     fn start_at_zero(&self) {
         let inner = &self.0;
@@ -279,6 +285,12 @@ impl Inner {
                 "aos_rate_limiter_degraded",
                 "Whether the rate limiter keeps to this process's share, because Redis is away",
             ),
+            rate_limit_waits: histogram(
+                &meter,
+                "aos_rate_limit_waits",
+                SLOW,
+                "For how long calls of language models waited for their turn, of those that had to",
+            ),
             registry,
             _provider: provider,
         }
@@ -333,12 +345,14 @@ mod tests {
         metrics.skill("s", "1.0.0", Duration::from_millis(3), Some("ERR_X"));
         metrics.llm("stub", "m", Duration::from_millis(3), Money::ZERO, None);
         metrics.append(Duration::from_millis(1));
+        metrics.rate_limit_wait("claude", Duration::from_millis(1));
         let page = metrics.page().unwrap();
         for name in [
             "aos_run_duration_seconds_bucket",
             "aos_skill_duration_seconds_bucket",
             "aos_llm_latency_seconds_bucket",
             "aos_journal_append_seconds_bucket",
+            "aos_rate_limit_waits_seconds_bucket",
         ] {
             assert!(has(&page, name), "{name} is not on the page:\n{page}");
         }

@@ -62,7 +62,7 @@ use aos_core::blob::BlobStore;
 use aos_core::cache::Cache;
 use aos_core::journal::JournalStore;
 use aos_core::limiter::Limiter;
-use aos_core::memory::{RateLimits, VirtualClock};
+use aos_core::memory::VirtualClock;
 use aos_core::registry::RegistryStore;
 use aos_core::runs::RunStore;
 use aos_core::schedules::ScheduleStore;
@@ -99,7 +99,7 @@ pub struct Roles {
     pub blobs: Option<Arc<dyn BlobStore>>,
     /// A cache.
     pub cache: Option<Arc<dyn Cache>>,
-    /// A limiter with [`LIMITS`].
+    /// A limiter.
     pub limiter: Option<Arc<dyn Limiter>>,
     /// Registries.
     pub registry: Option<Arc<dyn RegistryStore>>,
@@ -118,9 +118,6 @@ pub struct Roles {
     /// Whatever has to live as long as the store, such as its directory.
     pub guard: Option<Box<dyn Any + Send + Sync>>,
 }
-
-/// The limits that a limiter under test has.
-pub const LIMITS: RateLimits = RateLimits { requests: 5, tokens: 1_000 };
 
 impl Roles {
     /// Uses `store` for runs and journals.
@@ -232,9 +229,12 @@ macro_rules! conformance_tests {
         $crate::conformance_tests! { @suite limiter, $backend,
             no_minute_has_more_requests
             no_minute_has_more_tokens
+            no_minute_has_more_of_one_kind
             waiting_as_told_is_enough
             settling_frees_what_was_not_used
             settling_counts_what_was_used_beyond
+            a_ticket_is_settled_once
+            what_was_never_sent_does_not_count
             too_large_a_request_passes_alone
             limits_are_apart
             racing_callers_get_no_more

@@ -11,7 +11,7 @@ use aos_core::cache::Cache;
 use aos_core::canonical::Hash;
 use aos_core::id::{RunId, TenantId, WorkerId, WorkflowId};
 use aos_core::journal::{Append, JournalStore, Line};
-use aos_core::limiter::{LimitRequest, Limiter, Verdict};
+use aos_core::limiter::{Amount, LimitRequest, Limiter, Verdict};
 use aos_core::queue::ConcurrencyLimit;
 use aos_core::runs::{
     Claim, Created, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage, RunRecord,
@@ -209,7 +209,7 @@ impl<T: Limiter + ?Sized> Limiter for Faulty<T> {
         })
     }
 
-    fn settle<'a>(&'a self, request: &'a LimitRequest, ticket: u64, used: u64) -> BoxFuture<'a, ()> {
+    fn settle<'a>(&'a self, request: &'a LimitRequest, ticket: u64, used: Amount) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             self.faults.sure("limiter.settle", move || self.inner.settle(request, ticket, used)).await;
         })

@@ -10,9 +10,14 @@
 //!   that was stopped for a while finds old steps in its sockets.
 //! - **With every answer comes a promise**: what the replica may grant itself, should this be the last answer it gets.
 //!   Redis grants that to nobody else. The promise takes a part of what is left and shrinks with it, so it costs little.
+//!   It is used without asking Redis as long as it lasts, so that what is far from the limit costs no round trip. What is
+//!   granted so is told with the next step; what is granted while a step is under way counts against its answer's promise.
+//!   Only while a step asks for more it is not used, since Redis takes it for unused then.
 //! - **Of a replica that is silent its fair share is kept back**, the limit divided by the number of live replicas. So a
 //!   replica without Redis may use, beside its promise, its part of what ends to count from then on, and after a minute
 //!   its whole share.
+//! - **A replica that starts without Redis** was promised nothing, and grants nothing until it is sure that nothing counts
+//!   any more that it doesn't know of. Even one that is alone can't know what the one before it was granted.
 //! - **An epoch begins when everything is lost** (`FLUSHDB`, a restart, an eviction): then nothing is granted until every
 //!   live replica has told its log, which takes about a second, or until a minute has passed.
 
@@ -20,7 +25,6 @@ mod alone;
 mod step;
 #[cfg(test)]
 mod tests;
-mod window;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,8 +33,7 @@ use std::time::Duration;
 
 use aos_core::BoxFuture;
 use aos_core::canonical::Hash;
-use aos_core::limiter::{LimitRequest, Limiter, Verdict};
-use aos_core::memory::RateLimits;
+use aos_core::limiter::{Amount, LimitRequest, Limiter, Verdict, WINDOW, Window};
 use aos_core::time::{Clock, Timestamp};
 use redis::Script;
 use tokio::time::{sleep, timeout};
@@ -42,7 +45,9 @@ use super::trouble::Trouble;
 use crate::clock::MonotonicClock;
 use alone::{Alone, UNHEARD};
 use step::{Answer, Ask, Status, Told};
-use window::{Amount, WINDOW, Window};
+
+/// Grants within this time stop to count together: that bounds what a step has to tell.
+const SLOT: Duration = Duration::from_secs(1);
 
 /// How often a replica tells Redis that it is there. It counts as silent after two and a half of these.
 const REPORT: Duration = Duration::from_secs(1);
@@ -69,7 +74,6 @@ type Live = Box<dyn Fn() -> usize + Send + Sync>;
 pub struct RedisLimiter {
     link: Link,
     script: Script,
-    most: Amount,
     live: Live,
     me: String,
     clock: Arc<dyn Clock>,
@@ -90,11 +94,18 @@ struct Limit {
 }
 
 struct State {
+    /// What a minute may have, as whoever asked last has said.
+    most: Amount,
     window: Window,
     alone: Alone,
     sequence: u64,
     used_at: Timestamp,
+    /// Whether a step that asks for more is under way.
+    asking: bool,
 }
+
+/// While it is there, a step asks for more.
+struct Asking<'a>(&'a Limit);
 
 /// What this process knows about all limits.
 struct Known {
@@ -116,8 +127,8 @@ impl RedisLimiter {
     /// heard of.
     ///
     /// Needs a tokio runtime, and that runtime's timer.
-    pub fn start(link: Link, limits: RateLimits, live: impl Fn() -> usize + Send + Sync + 'static) -> Arc<Self> {
-        let limiter = Arc::new(Self::new(link, limits, Box::new(live), Arc::new(MonotonicClock::new()), false));
+    pub fn start(link: Link, live: impl Fn() -> usize + Send + Sync + 'static) -> Arc<Self> {
+        let limiter = Arc::new(Self::new(link, Box::new(live), Arc::new(MonotonicClock::new()), false));
         let weak = Arc::downgrade(&limiter);
         tokio::spawn(async move {
             let mut jitter = Jitter::new();
@@ -139,16 +150,11 @@ impl RedisLimiter {
 
     /// A limiter for which time passes on `clock`, in Redis too, and that tells what it was granted when it is asked for
     /// something, or by [`RedisLimiter::report`]: for tests.
-    pub fn on_clock(
-        link: Link,
-        limits: RateLimits,
-        live: impl Fn() -> usize + Send + Sync + 'static,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self::new(link, limits, Box::new(live), clock, true)
+    pub fn on_clock(link: Link, live: impl Fn() -> usize + Send + Sync + 'static, clock: Arc<dyn Clock>) -> Self {
+        Self::new(link, Box::new(live), clock, true)
     }
 
-    fn new(link: Link, limits: RateLimits, live: Live, clock: Arc<dyn Clock>, clock_for_all: bool) -> Self {
+    fn new(link: Link, live: Live, clock: Arc<dyn Clock>, clock_for_all: bool) -> Self {
         let known = Known {
             epoch: String::new(),
             told_at: None,
@@ -159,7 +165,6 @@ impl RedisLimiter {
         Self {
             link,
             script: step::script(),
-            most: limits.into(),
             live,
             me: Uuid::new_v4().simple().to_string(),
             clock,
@@ -182,17 +187,21 @@ impl RedisLimiter {
 
     /// Tells everything unless that was done lately; nothing when it can't be done in time.
     async fn up_to_date(&self) -> Option<()> {
-        let fresh = |known: &Known| known.told_at.is_some_and(|at| self.clock.now().since(at) <= OVERDUE);
-        if fresh(&self.known()) {
+        if self.is_up_to_date() {
             return Some(());
         }
         let _one = timeout(PATIENCE, self.telling.lock()).await.ok()?;
         // Perhaps by whoever was first.
-        if fresh(&self.known()) { Some(()) } else { self.tell_all().await.ok() }
+        if self.is_up_to_date() { Some(()) } else { self.tell_all().await.ok() }
+    }
+
+    /// Whether it is worth while to ask for something: Redis does not go by that, but by what it was told itself.
+    fn is_up_to_date(&self) -> bool {
+        let told_at = self.known().told_at;
+        told_at.is_some_and(|at| self.clock.now().since(at) <= OVERDUE)
     }
 
     async fn tell_all(&self) -> Result<(), Trouble> {
-        self.known().told_at = None;
         // The first try may find out which epoch it is, and the second one that a new one has begun meanwhile.
         for _ in 0..3 {
             let mut epochs = Vec::new();
@@ -252,15 +261,17 @@ impl RedisLimiter {
             state.sequence += 1;
             state.window.forget(now);
             let ages = state.window.log().map(|(from, amount)| (ms(now.since(from)), amount));
-            Told {
+            let told = Told {
                 limit: &limit.name,
                 sequence: state.sequence,
-                most: self.most,
+                most: state.most,
                 want,
-                alone: state.alone.at_most(now.saturating_add(UNHEARD), &state.window, self.most, replicas),
+                alone: state.alone.at_most(now.saturating_add(UNHEARD), &state.window, state.most, replicas),
                 log: ages.collect(),
-            }
+            };
+            (told, state.alone.granted)
         });
+        let (told, granted) = told.unzip();
         let time = self.clock_for_all.then(|| now.as_millis());
         // Whom Redis has heard of lately is better than nothing, above all when it has just lost everything.
         let live = if live == 0 { replicas } else { live };
@@ -270,21 +281,31 @@ impl RedisLimiter {
         let answer = self.link.call(call).await.inspect_err(|trouble| self.complain(trouble))?;
         let now = self.clock.now();
         self.known().hear(now, &answer);
-        if let (Some(limit), Status::Open | Status::Granted) = (limit, answer.status) {
-            limit.state().alone =
-                Alone { heard_at: now, promise: answer.promise, ends: answer.ends, granted: Amount::default() };
+        if let (Some(limit), Some(told), Status::Open | Status::Granted) = (limit, granted, answer.status) {
+            let alone = &mut limit.state().alone;
+            // What was granted since the step began has not been told.
+            let granted = alone.granted.minus(told);
+            *alone = Alone { heard_at: now, promise: answer.promise, ends: answer.ends, granted };
         }
         Ok(answer)
     }
 
-    /// Asks Redis; nothing when there is no answer to go by.
-    async fn shared(&self, limit: &Limit, tokens: u64) -> Option<Verdict> {
+    /// Grants what was promised, or asks Redis; nothing when there is no answer to go by.
+    async fn shared(&self, limit: &Limit, more: Amount) -> Option<Verdict> {
         for _ in 0..2 {
             self.up_to_date().await?;
+            if let Some(ticket) = self.promised(limit, more) {
+                return Some(Verdict::Granted(ticket));
+            }
             let Ok(turn) = timeout(PATIENCE, limit.turn.lock()).await else { return Some(Verdict::Wait(RETRY)) };
-            let answer = self.step(Some(limit), Some(Amount::one(tokens))).await.ok()?;
+            // Whoever had the turn has brought a new promise along.
+            if let Some(ticket) = self.promised(limit, more) {
+                return Some(Verdict::Granted(ticket));
+            }
+            let _asking = limit.ask();
+            let answer = self.step(Some(limit), Some(more)).await.ok()?;
             match answer.status {
-                Status::Granted => return Some(Verdict::Granted(limit.state().window.grant(self.clock.now(), tokens))),
+                Status::Granted => return Some(Verdict::Granted(limit.state().window.grant(self.clock.now(), more))),
                 Status::Open => return Some(Verdict::Wait(Duration::from_millis(answer.wait_ms.max(1)))),
                 Status::Closed => return None,
                 Status::Report | Status::Stale => {}
@@ -295,18 +316,25 @@ impl RedisLimiter {
         None
     }
 
+    /// Grants what the last answer promised, if that is enough and nobody asks for more than that.
+    fn promised(&self, limit: &Limit, more: Amount) -> Option<u64> {
+        let now = self.clock.now();
+        let replicas = self.known().replicas(now, (self.live)() as u64);
+        let mut state = limit.state();
+        state.window.forget(now);
+        let promised = !state.asking && state.alone.is_promised(more, &state.window, state.most, replicas);
+        promised.then(|| state.grant_alone(now, more))
+    }
+
     /// Grants from this process's own share.
-    async fn alone(&self, limit: &Limit, tokens: u64) -> Verdict {
+    async fn alone(&self, limit: &Limit, more: Amount) -> Verdict {
         let Ok(_turn) = timeout(PATIENCE, limit.turn.lock()).await else { return Verdict::Wait(RETRY) };
         let now = self.clock.now();
         let replicas = self.known().replicas(now, (self.live)() as u64);
         let mut state = limit.state();
         state.window.forget(now);
-        match state.alone.judge(now, tokens, &state.window, self.most, replicas) {
-            Ok(()) => {
-                state.alone.granted = state.alone.granted.plus(Amount::one(tokens));
-                Verdict::Granted(state.window.grant(now, tokens))
-            }
+        match state.alone.judge(now, more, &state.window, state.most, replicas) {
+            Ok(()) => Verdict::Granted(state.grant_alone(now, more)),
             Err(at) => Verdict::Wait(at.since(now).clamp(Duration::from_millis(1), LONGEST_WAIT)),
         }
     }
@@ -316,10 +344,19 @@ impl RedisLimiter {
         let (now, heard_at) = (self.clock.now(), self.known().heard.1);
         let mut limits = self.limits();
         let limit = limits.entry(name.clone()).or_insert_with(|| {
-            let state = State { window: Window::default(), alone: Alone::new(heard_at), sequence: 0, used_at: now };
+            let state = State {
+                most: request.limits.into(),
+                window: Window::new(SLOT),
+                alone: Alone::new(heard_at),
+                sequence: 0,
+                used_at: now,
+                asking: false,
+            };
             Arc::new(Limit { name, turn: tokio::sync::Mutex::default(), state: Mutex::new(state) })
         });
-        limit.state().used_at = now;
+        let mut state = limit.state();
+        (state.most, state.used_at) = (request.limits.into(), now);
+        drop(state);
         Arc::clone(limit)
     }
 
@@ -347,16 +384,16 @@ impl Limiter for RedisLimiter {
     fn acquire<'a>(&'a self, request: &'a LimitRequest) -> BoxFuture<'a, Verdict> {
         Box::pin(async move {
             let limit = self.limit(request);
-            match self.shared(&limit, request.tokens).await {
+            match self.shared(&limit, request.amount()).await {
                 Some(verdict) => verdict,
-                None => self.alone(&limit, request.tokens).await,
+                None => self.alone(&limit, request.amount()).await,
             }
         })
     }
 
-    fn settle<'a>(&'a self, request: &'a LimitRequest, ticket: u64, used: u64) -> BoxFuture<'a, ()> {
+    fn settle<'a>(&'a self, request: &'a LimitRequest, ticket: u64, used: Amount) -> BoxFuture<'a, ()> {
         // Redis learns of it with the next step.
-        self.limit(request).state().window.settle(ticket, used);
+        self.limit(request).state().window.settle(ticket, request.amount(), used);
         Box::pin(std::future::ready(()))
     }
 }
@@ -364,6 +401,24 @@ impl Limiter for RedisLimiter {
 impl Limit {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    fn ask(&self) -> Asking<'_> {
+        self.state().asking = true;
+        Asking(self)
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.state().asking = false;
+    }
+}
+
+impl State {
+    fn grant_alone(&mut self, now: Timestamp, more: Amount) -> u64 {
+        self.alone.granted = self.alone.granted.plus(more);
+        self.window.grant(now, more)
     }
 }
 

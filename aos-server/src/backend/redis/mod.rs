@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use aos_core::cache::Cache;
 use aos_core::limiter::Limiter;
-use aos_core::memory::RateLimits;
 use aos_core::{Failure, codes};
 
 pub use cache::{MAX_VALUE_BYTES, RedisCache};
@@ -64,8 +63,8 @@ impl Redis {
     }
 
     /// A rate limiter that all processes share; see [`RedisLimiter::start`].
-    pub fn limiter(&self, limits: RateLimits, live: impl Fn() -> usize + Send + Sync + 'static) -> Arc<dyn Limiter> {
-        RedisLimiter::start(self.link.clone(), limits, live)
+    pub fn limiter(&self, live: impl Fn() -> usize + Send + Sync + 'static) -> Arc<dyn Limiter> {
+        RedisLimiter::start(self.link.clone(), live)
     }
 
     /// Hints between processes.

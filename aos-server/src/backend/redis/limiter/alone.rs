@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use aos_core::limiter::{Amount, WINDOW, Window};
 use aos_core::time::Timestamp;
-
-use super::window::{Amount, WINDOW, Window};
 
 /// For how long after its last answer a process may still count as present in Redis: twice the time after which it counts
 /// as silent, because the last thing it said may have been said in time and heard late.
@@ -32,20 +31,25 @@ pub(super) struct Alone {
 impl Alone {
     /// For a process that was promised nothing.
     pub(super) fn new(heard_at: Timestamp) -> Self {
-        Self { heard_at, promise: Amount::default(), ends: [Amount::default(); SPANS], granted: Amount::default() }
+        Self { heard_at, promise: Amount::NONE, ends: [Amount::NONE; SPANS], granted: Amount::NONE }
     }
 
-    /// Whether one request of `tokens` may be granted at `now`, to one of `replicas` processes under a limit of `most`;
-    /// otherwise, when to ask again.
+    /// Whether the promise of the last answer is enough for `more`, and this process's share is too.
+    pub(super) fn is_promised(&self, more: Amount, window: &Window, most: Amount, replicas: u64) -> bool {
+        self.granted.plus(more).fits(self.promise) && window.sum().plus(more).fits(most.part(replicas))
+    }
+
+    /// Whether `more` may be granted at `now`, to one of `replicas` processes under a limit of `most`; otherwise, when
+    /// to ask again.
     pub(super) fn judge(
         &self,
         now: Timestamp,
-        tokens: u64,
+        more: Amount,
         window: &Window,
         most: Amount,
         replicas: u64,
     ) -> Result<(), Timestamp> {
-        let (more, share) = (Amount::one(tokens), most.part(replicas));
+        let share = most.part(replicas);
         let at = if more.fits(share) {
             window.free_at(more, share).unwrap_or(now).max(self.due(now, more, replicas))
         } else {
@@ -76,7 +80,7 @@ impl Alone {
         if now >= self.sure_at() {
             return None;
         }
-        let ended = self.spans().filter(|(at, _)| *at <= now).fold(Amount::default(), |sum, (_, more)| sum.plus(more));
+        let ended = self.spans().filter(|(at, _)| *at <= now).fold(Amount::NONE, |sum, (_, more)| sum.plus(more));
         Some(self.promise.plus(ended.part(replicas)).minus(self.granted))
     }
 
@@ -96,32 +100,42 @@ impl Alone {
 
 /// How long a share of the limit needs for an amount.
 fn time_to_pay(amount: Amount, most: Amount, replicas: u64) -> Duration {
-    let ms = |amount: u64, most: u64| {
-        let ms = u128::from(amount) * u128::from(replicas) * WINDOW.as_millis() / u128::from(most.max(1));
-        u64::try_from(ms).unwrap_or(u64::MAX)
-    };
-    Duration::from_millis(ms(amount.requests, most.requests).max(ms(amount.tokens, most.tokens)))
+    let ms = amount.0.into_iter().zip(most.0).map(|(amount, most)| {
+        let replicas_ms = u128::from(replicas).saturating_mul(WINDOW.as_millis());
+        u128::from(amount).saturating_mul(replicas_ms) / u128::from(most.max(1))
+    });
+    Duration::from_millis(u64::try_from(ms.max().unwrap_or(0)).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MOST: Amount = Amount { requests: 60, tokens: 6_000 };
+    const MOST: Amount = Amount([60, 6_000, u64::MAX, u64::MAX]);
+    const CALL: Amount = Amount::call(90, 10);
 
     fn at(s: u64) -> Timestamp {
         Timestamp::from_millis(s * 1_000)
     }
 
-    /// How many requests of 100 tokens are granted at that second.
+    fn window() -> Window {
+        Window::new(Duration::from_secs(1))
+    }
+
+    /// So many of these calls.
+    fn calls(number: u64) -> Amount {
+        Amount(CALL.0.map(|amount| amount * number))
+    }
+
+    /// How many of these calls are granted at that second.
     fn burst(alone: &mut Alone, window: &mut Window, s: u64, replicas: u64) -> u64 {
         window.forget(at(s));
         (0..1_000)
             .take_while(|_| {
-                let granted = alone.judge(at(s), 100, window, MOST, replicas).is_ok();
+                let granted = alone.judge(at(s), CALL, window, MOST, replicas).is_ok();
                 if granted {
-                    window.grant(at(s), 100);
-                    alone.granted = alone.granted.plus(Amount::one(100));
+                    window.grant(at(s), CALL);
+                    alone.granted = alone.granted.plus(CALL);
                 }
                 granted
             })
@@ -130,24 +144,24 @@ mod tests {
 
     #[test]
     fn who_was_promised_nothing_waits_until_it_is_sure() {
-        let (mut alone, mut window) = (Alone::new(at(100)), Window::default());
+        let (mut alone, mut window) = (Alone::new(at(100)), window());
         for s in [100, 130, 164] {
-            assert_eq!(alone.judge(at(s), 100, &window, MOST, 3), Err(at(165)), "{s}");
+            assert_eq!(alone.judge(at(s), CALL, &window, MOST, 3), Err(at(165)), "{s}");
         }
         assert_eq!(burst(&mut alone, &mut window, 165, 3), 20);
-        assert_eq!(alone.judge(at(200), 100, &window, MOST, 3), Err(at(225)));
+        assert_eq!(alone.judge(at(200), CALL, &window, MOST, 3), Err(at(225)));
         assert_eq!(burst(&mut alone, &mut window, 225, 3), 20);
     }
 
     #[test]
     fn a_promise_is_kept_and_what_ends_is_shared() {
-        let mut window = Window::default();
+        let mut window = window();
         // 15 of the 60 were granted here, 40 s before the answer; everything ends evenly.
         for _ in 0..15 {
-            window.grant(at(60), 100);
+            window.grant(at(60), CALL);
         }
-        let ends = [Amount { requests: 5, tokens: 500 }; SPANS];
-        let mut alone = Alone { promise: Amount { requests: 2, tokens: 200 }, ends, ..Alone::new(at(100)) };
+        let ends = [calls(5); SPANS];
+        let mut alone = Alone { promise: calls(2), ends, ..Alone::new(at(100)) };
         let granted: Vec<_> = (100..165).map(|s| burst(&mut alone, &mut window, s, 3)).collect();
         assert_eq!(granted[0], 2, "the promise");
         assert_eq!(granted[1..10].iter().sum::<u64>(), 0, "what ends in the first 5 s may be granted by Redis");
@@ -158,30 +172,30 @@ mod tests {
 
     #[test]
     fn what_no_share_could_hold_goes_alone_and_late() {
-        let (mut alone, mut window) = (Alone::new(at(0)), Window::default());
+        let (mut alone, mut window) = (Alone::new(at(0)), window());
         // 4,000 tokens of 6,000 are two minutes of a third.
-        assert_eq!(alone.judge(at(1), 4_000, &window, MOST, 3), Err(at(65 + 120)));
-        assert_eq!(alone.judge(at(185), 4_000, &window, MOST, 3), Ok(()));
-        window.grant(at(185), 4_000);
-        assert_eq!(alone.judge(at(186), 4_000, &window, MOST, 3), Err(at(305)));
-        assert_eq!(alone.judge(at(186), 1, &window, MOST, 3), Err(at(245)));
+        assert_eq!(alone.judge(at(1), Amount::call(4_000, 0), &window, MOST, 3), Err(at(65 + 120)));
+        assert_eq!(alone.judge(at(185), Amount::call(4_000, 0), &window, MOST, 3), Ok(()));
+        window.grant(at(185), Amount::call(4_000, 0));
+        assert_eq!(alone.judge(at(186), Amount::call(4_000, 0), &window, MOST, 3), Err(at(305)));
+        assert_eq!(alone.judge(at(186), Amount::call(1, 0), &window, MOST, 3), Err(at(245)));
         // Of 60 requests no hundredth is a whole one.
         alone.heard_at = at(1_000);
-        assert_eq!(alone.judge(at(1_065), 1, &Window::default(), MOST, 100), Err(at(1_165)));
+        assert_eq!(alone.judge(at(1_065), Amount::call(1, 0), &window(), MOST, 100), Err(at(1_165)));
     }
 
     #[test]
     fn what_may_still_be_granted_is_never_more_than_the_share() {
-        let mut window = Window::default();
+        let mut window = window();
         for _ in 0..15 {
-            window.grant(at(100), 100);
+            window.grant(at(100), CALL);
         }
         let mut alone = Alone::new(at(100));
-        assert_eq!(alone.at_most(at(105), &window, MOST, 3), Amount::default());
-        alone.promise = Amount { requests: 9, tokens: 900 };
-        assert_eq!(alone.at_most(at(105), &window, MOST, 3), Amount { requests: 5, tokens: 500 });
-        alone.granted = Amount { requests: 6, tokens: 600 };
-        assert_eq!(alone.at_most(at(105), &window, MOST, 3), Amount { requests: 3, tokens: 300 });
-        assert_eq!(alone.at_most(at(165), &window, MOST, 3), Amount { requests: 5, tokens: 500 });
+        assert_eq!(alone.at_most(at(105), &window, MOST, 3), Amount::NONE);
+        alone.promise = calls(9);
+        assert_eq!(alone.at_most(at(105), &window, MOST, 3), calls(5));
+        alone.granted = calls(6);
+        assert_eq!(alone.at_most(at(105), &window, MOST, 3), calls(3));
+        assert_eq!(alone.at_most(at(165), &window, MOST, 3), calls(5));
     }
 }

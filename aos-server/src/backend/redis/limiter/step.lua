@@ -1,9 +1,12 @@
 -- One step of the shared rate limiter: a replica tells what it was granted within the last minute, and may ask for
--- one more request. What is promised, and why it holds, is in limiter.rs.
+-- one more call. What is promised, and why it holds, is in limiter.rs.
+--
+-- An amount is as many numbers as there are KINDS (requests, tokens, input tokens, output tokens), a log is a time and an
+-- amount, and so on; where they are text, with spaces between the numbers.
 --
 -- KEYS[1]   a hash: `epoch`, `complete` (once every replica has told everything), `contacts` (replica=time …),
---           `<limit>/<replica>` (a replica's record of a limit: "sequence time held-requests held-tokens|log", the log being
---           "time:requests:tokens …") and `<limit>/want` ("until requests tokens")
+--           `<limit>/<replica>` (a replica's record of a limit: sequence, time, held amount, log) and `<limit>/want`
+--           (until when, amount)
 -- ARGV[1]   the time in ms; empty for Redis's own clock
 -- ARGV[2]   the replica
 -- ARGV[3]   how many replicas there are
@@ -11,14 +14,15 @@
 -- ARGV[5]   the time of the last answer it got
 -- ARGV[6]   the limit; empty for "this replica has told everything", and then nothing follows but a 0
 -- ARGV[7]   rises with every step of this limit
--- ARGV[8,9] requests and tokens that a minute may have
--- ARGV[10,11] requests and tokens that are wanted
--- ARGV[12,13] requests and tokens that the replica may grant itself before the next step
--- ARGV[14…] its log: age in ms, requests, tokens; and so on
+-- ARGV[8]   the amount that a minute may have
+-- ARGV[9]   the amount that is wanted; all 0 for none
+-- ARGV[10]  the amount that the replica may grant itself before the next step
+-- ARGV[11]  its log, with ages in ms for times
 --
--- Gives the epoch, and: status, time, replicas in contact, ms to wait, requests and tokens that the replica may grant
--- itself should this be the last answer, and what ends to count within each of the next twelve spans of 5 s.
+-- Gives the epoch, and: status, time, replicas in contact, ms to wait, the amount that the replica may grant itself should
+-- this be the last answer, and the amounts that end to count within each of the next twelve spans of 5 s.
 
+local KINDS = 4
 local WINDOW, SILENT, KEPT = 60000, 2500, 180000
 local SPAN, SPANS = 5000, 12
 local RETRY = 1000
@@ -30,6 +34,25 @@ local limit, sequence = ARGV[6], tonumber(ARGV[7])
 local function text(number)
   return string.format('%.0f', number)
 end
+
+local function read(numbers)
+  local list = {}
+  for number in numbers:gmatch('%d+') do
+    list[#list + 1] = tonumber(number)
+  end
+  return list
+end
+
+-- The amount of which each kind is what the function gives.
+local function each(of)
+  local amount = {}
+  for kind = 1, KINDS do
+    amount[kind] = of(kind)
+  end
+  return amount
+end
+
+local function none() return 0 end
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -57,10 +80,23 @@ for id, seen in (contacts_text or ''):gmatch('(%x+)=(%d+)') do
 end
 local here = contacts[me] and now - contacts[me] <= SILENT
 
+local function answer(status, wait, promise, ends)
+  local numbers = { status, now, present, wait }
+  for kind = 1, KINDS do
+    numbers[#numbers + 1] = promise[kind]
+  end
+  for span = 1, SPANS do
+    for kind = 1, KINDS do
+      numbers[#numbers + 1] = ends[span] and ends[span][kind] or 0
+    end
+  end
+  return { epoch, numbers }
+end
+
 if limit == '' then
   -- A step that was under way for long must not make a silent replica look present.
   if told_in ~= epoch or now - heard > SILENT then
-    return { epoch, { REPORT, now, present, 0, 0, 0 } }
+    return answer(REPORT, 0, each(none), {})
   end
   contacts[me], gone[me] = now, nil
   if not here then present = present + 1 end
@@ -75,7 +111,7 @@ if limit == '' then
       if gone[field:match('/(%x+)$')] then redis.call('HDEL', key, field) end
     end
   end
-  return { epoch, { OPEN, now, present, 0, 0, 0 } }
+  return answer(OPEN, 0, each(none), {})
 end
 
 local fields, ids = { limit .. '/' .. me, limit .. '/want' }, {}
@@ -87,55 +123,62 @@ for id in pairs(contacts) do
 end
 local records = redis.call('HMGET', key, unpack(fields))
 if records[1] and tonumber(records[1]:match('^%d+')) >= sequence then
-  return { epoch, { STALE, now, present, 0, 0, 0 } }
+  return answer(STALE, 0, each(none), {})
 end
 
-local most = { tonumber(ARGV[8]), tonumber(ARGV[9]) }
-local want = { tonumber(ARGV[10]), tonumber(ARGV[11]) }
+local most, want, alone = read(ARGV[8]), read(ARGV[9]), read(ARGV[10])
 
 -- What was granted within the last minute: here, by everybody, and as a list.
-local own, used, log = { 0, 0 }, { 0, 0 }, {}
-local function count(time, requests, tokens)
+local own, used, log = each(none), each(none), {}
+local function count(time, amount)
   if time + WINDOW <= now then return false end
-  log[#log + 1] = { time, requests, tokens }
-  used[1], used[2] = used[1] + requests, used[2] + tokens
+  log[#log + 1] = { time = time, amount = amount }
+  for kind = 1, KINDS do
+    used[kind] = used[kind] + amount[kind]
+  end
   return true
 end
 local kept = {}
-local function count_own(time, requests, tokens)
-  if count(time, requests, tokens) then
-    own[1], own[2] = own[1] + requests, own[2] + tokens
-    kept[#kept + 1] = text(time) .. ':' .. text(requests) .. ':' .. text(tokens)
+local function count_own(time, amount)
+  if count(time, amount) then
+    kept[#kept + 1] = text(time)
+    for kind = 1, KINDS do
+      own[kind] = own[kind] + amount[kind]
+      kept[#kept + 1] = text(amount[kind])
+    end
   end
 end
-for i = 14, #ARGV, 3 do
-  count_own(now - tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]))
+-- Calls the function for each entry of a list of numbers, from the index on.
+local function entries(list, from, with)
+  for i = from, #list, 1 + KINDS do
+    with(list[i], each(function(kind) return list[i + kind] end))
+  end
 end
+entries(read(ARGV[11]), 1, function(age, amount) count_own(now - age, amount) end)
 
 -- What the others may grant themselves. Of those who are silent the fair share is kept back instead.
-local held = { 0, 0 }
+local held = each(none)
 for i = 3, #fields do
   if records[i] then
-    local time, requests, tokens, entries = records[i]:match('^%d+ (%d+) (%d+) (%d+)|(.*)$')
-    local seen = contacts[ids[i]]
-    if now - seen <= SILENT and seen - tonumber(time) <= 4 * SILENT then
-      held[1], held[2] = held[1] + tonumber(requests), held[2] + tonumber(tokens)
+    local record, seen = read(records[i]), contacts[ids[i]]
+    if now - seen <= SILENT and seen - record[2] <= 4 * SILENT then
+      for kind = 1, KINDS do
+        held[kind] = held[kind] + record[2 + kind]
+      end
     end
-    for at, r, t in entries:gmatch('(%d+):(%d+):(%d+)') do
-      count(tonumber(at), tonumber(r), tonumber(t))
-    end
+    entries(record, 3 + KINDS, count)
   end
 end
 
 local replicas = math.max(live, present, 1)
-local share = { most[1] / replicas, most[2] / replicas }
-most = { share[1] * present, share[2] * present }
+local share = each(function(kind) return most[kind] / replicas end)
+most = each(function(kind) return share[kind] * present end)
 
 -- What somebody waits for is not held for those who have no use for it.
-local wanted = { 0, 0 }
-local wanted_until, wanted_requests, wanted_tokens = (records[2] or ''):match('^(%d+) (%d+) (%d+)$')
-if wanted_until and tonumber(wanted_until) > now then
-  wanted = { tonumber(wanted_requests), tonumber(wanted_tokens) }
+local wanted = each(none)
+local pending = read(records[2] or '')
+if pending[1] and pending[1] > now then
+  wanted = each(function(kind) return pending[1 + kind] end)
 end
 
 local status, wait = REPORT, 0
@@ -146,56 +189,64 @@ if here and told_in == epoch then
 end
 
 if status == OPEN and want[1] > 0 then
-  local function fits(requests, tokens)
-    return requests + want[1] <= most[1] and tokens + want[2] <= most[2]
+  local function fits(others)
+    for kind = 1, KINDS do
+      if others[kind] + want[kind] > most[kind] then return false end
+    end
+    return true
   end
   -- What no window could hold goes alone, in an empty one.
-  local too_large = want[1] > most[1] or want[2] > most[2]
-  if fits(used[1] + held[1], used[2] + held[2]) or (too_large and #log == 0) then
+  local too_large = not fits(each(none))
+  if fits(each(function(kind) return used[kind] + held[kind] end)) or (too_large and #log == 0) then
     status = GRANTED
-    count_own(now, want[1], want[2])
+    count_own(now, want)
   else
-    table.sort(log, function(a, b) return a[1] < b[1] end)
-    local requests, tokens, last = used[1], used[2], nil
+    table.sort(log, function(a, b) return a.time < b.time end)
+    local left, last = each(function(kind) return used[kind] end), nil
     for _, entry in ipairs(log) do
-      if fits(requests, tokens) then break end
-      requests, tokens, last = requests - entry[2], tokens - entry[3], entry[1]
+      if fits(left) then break end
+      left, last = each(function(kind) return left[kind] - entry.amount[kind] end), entry.time
     end
     if last then
       wait = math.max(1, last + WINDOW - now)
     else
       wait = RETRY
-      wanted = { math.max(wanted[1], want[1]), math.max(wanted[2], want[2]) }
-      local pending = text(now + 3 * RETRY) .. ' ' .. text(wanted[1]) .. ' ' .. text(wanted[2])
-      redis.call('HSET', key, limit .. '/want', pending)
+      wanted = each(function(kind) return math.max(wanted[kind], want[kind]) end)
+      local numbers = { text(now + 3 * RETRY) }
+      for kind = 1, KINDS do
+        numbers[#numbers + 1] = text(wanted[kind])
+      end
+      redis.call('HSET', key, limit .. '/want', table.concat(numbers, ' '))
     end
   end
 end
 
 -- What the replica may grant itself: all that is left when it is alone, otherwise a part, so that half is left for
 -- whoever comes.
-local promise = { 0, 0 }
+local promise = each(none)
 if status == OPEN or status == GRANTED then
-  for i = 1, 2 do
-    local left = most[i] - used[i]
+  promise = each(function(kind)
+    local left = most[kind] - used[kind]
     if replicas > 1 then
-      left = math.min(share[i] - own[i], (left - wanted[i]) / (2 * replicas), left - held[i])
+      left = math.min(share[kind] - own[kind], (left - wanted[kind]) / (2 * replicas), left - held[kind])
     end
-    promise[i] = math.max(0, math.floor(left))
-  end
+    return math.max(0, math.floor(left))
+  end)
 end
 
 -- Until it tells that it got this answer, it may go by the one before.
-local hold = { math.max(promise[1], tonumber(ARGV[12])), math.max(promise[2], tonumber(ARGV[13])) }
-redis.call('HSET', key, fields[1], text(sequence) .. ' ' .. text(now) .. ' ' .. text(hold[1]) .. ' ' .. text(hold[2])
-  .. '|' .. table.concat(kept, ' '))
-
-local answer = { status, now, present, wait, promise[1], promise[2] }
-local ends = {}
-for i = 1, 2 * SPANS do ends[i] = 0 end
-for _, entry in ipairs(log) do
-  local span = math.min(SPANS, math.max(1, math.ceil((entry[1] + WINDOW - now) / SPAN)))
-  ends[2 * span - 1], ends[2 * span] = ends[2 * span - 1] + entry[2], ends[2 * span] + entry[3]
+local record = { text(sequence), text(now) }
+for kind = 1, KINDS do
+  record[#record + 1] = text(math.max(promise[kind], alone[kind]))
 end
-for i = 1, 2 * SPANS do answer[#answer + 1] = ends[i] end
-return { epoch, answer }
+redis.call('HSET', key, fields[1], table.concat(record, ' ') .. ' ' .. table.concat(kept, ' '))
+
+local ends = {}
+for _, entry in ipairs(log) do
+  local span = math.min(SPANS, math.max(1, math.ceil((entry.time + WINDOW - now) / SPAN)))
+  ends[span] = ends[span] or each(none)
+  for kind = 1, KINDS do
+    ends[span][kind] = ends[span][kind] + entry.amount[kind]
+  end
+end
+return answer(status, wait, promise, ends)

@@ -1,15 +1,20 @@
 //! One step with Redis: what is sent to the script, and what it answers.
 
+use std::fmt::Write;
+
+use aos_core::limiter::Amount;
 use redis::{RedisResult, Script, ScriptInvocation};
 
 use super::alone::SPANS;
-use super::window::Amount;
 
 /// The one key; everything is lost together or not at all.
 pub(super) const KEY: &str = "aos:limits";
 
-/// More tokens than that are not told apart: the script's numbers have 53 bits, and are summed up.
-const MAX_TOKENS: u64 = 1 << 43;
+/// More than that is not told apart: the script's numbers have 53 bits, and amounts are summed up.
+const MOST: u64 = 1 << 43;
+
+/// More than that is not limited.
+const UNLIMITED: u64 = 1 << 51;
 
 /// The script.
 pub(super) fn script() -> Script {
@@ -53,15 +58,20 @@ impl Ask<'_> {
             step.arg("").arg(0);
             return step;
         };
-        step.arg(told.limit).arg(told.sequence);
-        for amount in [told.most, told.want.unwrap_or_default(), told.alone] {
-            step.arg(amount.requests).arg(amount.tokens.min(MAX_TOKENS));
-        }
+        let mut log = String::new();
         for (age, amount) in &told.log {
-            step.arg(age).arg(amount.requests).arg(amount.tokens.min(MAX_TOKENS));
+            // Into a string, nothing can fail.
+            let _ = write!(log, "{age} {} ", numbers(*amount, MOST));
         }
+        step.arg(told.limit).arg(told.sequence).arg(numbers(told.most, UNLIMITED));
+        step.arg(numbers(told.want.unwrap_or_default(), MOST)).arg(numbers(told.alone, UNLIMITED)).arg(log);
         step
     }
+}
+
+/// An amount as the script reads it.
+fn numbers(amount: Amount, most: u64) -> String {
+    amount.0.map(|number| number.min(most).to_string()).join(" ")
 }
 
 /// How a step came out.
@@ -93,8 +103,9 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn read((epoch, numbers): (String, Vec<u64>)) -> RedisResult<Self> {
-        let (head, ends) = numbers.split_at_checked(6).ok_or_else(|| unreadable(&numbers))?;
-        let status = match head[0] {
+        let ([status, now, present, wait_ms], amounts) =
+            numbers.split_first_chunk().ok_or_else(|| unreadable(&numbers))?;
+        let status = match status {
             0 => Status::Report,
             1 => Status::Closed,
             2 => Status::Open,
@@ -102,18 +113,10 @@ impl Answer {
             4 => Status::Stale,
             _ => return Err(unreadable(&numbers)),
         };
-        let amount = |pair: &[u64]| Amount { requests: pair[0], tokens: pair[1] };
-        let mut answer = Self {
-            epoch,
-            status,
-            now: head[1],
-            present: head[2],
-            wait_ms: head[3],
-            promise: amount(&head[4..]),
-            ends: [Amount::default(); SPANS],
-        };
-        answer.ends.iter_mut().zip(ends.chunks_exact(2)).for_each(|(end, pair)| *end = amount(pair));
-        Ok(answer)
+        let (amounts, _) = amounts.as_chunks().0.split_first_chunk().ok_or_else(|| unreadable(&numbers))?;
+        let [promise, ends @ ..]: &[_; 1 + SPANS] = amounts;
+        let (promise, ends) = (Amount(*promise), ends.map(Amount));
+        Ok(Self { epoch, status, now: *now, present: *present, wait_ms: *wait_ms, promise, ends })
     }
 }
 

@@ -5,12 +5,10 @@ use std::time::Duration;
 use aos_testkit::service;
 
 use super::step::{self, Answer, Ask, Status, Told};
-use super::window::Amount;
 use super::*;
 use crate::telemetry::Metrics;
 
-const MOST: Amount = Amount { requests: 60, tokens: 6_000 };
-const NONE: Amount = Amount { requests: 0, tokens: 0 };
+const MOST: Amount = Amount([60, 6_000, 4_800, u64::MAX]);
 
 /// A Redis whose time is in the test's hand.
 struct Shared {
@@ -30,8 +28,9 @@ struct Replica {
     log: Vec<(u64, Amount)>,
 }
 
+/// So many requests that read 80 tokens and write 20.
 fn requests(requests: u64) -> Amount {
-    Amount { requests, tokens: requests * 100 }
+    Amount([1, 100, 80, 20].map(|amount| amount * requests))
 }
 
 impl Shared {
@@ -84,7 +83,7 @@ impl Shared {
 
 impl Replica {
     fn new(me: &'static str) -> Self {
-        Self { me, epoch: String::new(), heard: 0, sequence: 0, alone: NONE, log: Vec::new() }
+        Self { me, epoch: String::new(), heard: 0, sequence: 0, alone: Amount::NONE, log: Vec::new() }
     }
 }
 
@@ -107,7 +106,7 @@ async fn nothing_is_granted_before_all_have_told() {
     assert_eq!(shared.step(&mut a, Some(requests(1)), true).await.status, Status::Report);
     assert_eq!(shared.report(&mut a).await.status, Status::Open);
     assert_eq!(shared.step(&mut a, Some(requests(1)), true).await.status, Status::Closed);
-    assert_eq!(a.alone, NONE, "nothing is promised either");
+    assert_eq!(a.alone, Amount::NONE, "nothing is promised either");
     shared.report(&mut b).await;
     assert!(!shared.grants(&mut a, requests(11)).await, "there were 50");
     assert!(shared.grants(&mut a, requests(10)).await);
@@ -132,14 +131,17 @@ async fn after_a_minute_the_share_of_who_never_told_is_kept_back() {
 #[tokio::test]
 async fn what_was_promised_is_granted_to_nobody_else() {
     let (mut shared, mut a, mut b) = two().await;
-    assert_eq!((a.alone, b.alone), (requests(15), requests(15)));
+    for replica in [&a, &b] {
+        assert_eq!(replica.alone.0[..3], requests(15).0[..3]);
+        assert!(replica.alone.0[3] > 1 << 48, "it is not limited");
+    }
     assert!(!shared.grants(&mut a, requests(46)).await);
     assert!(shared.grants(&mut a, requests(45)).await, "one's own promise is no hindrance");
     // B knows of its smaller promise when it has told so: until then, the greater one is held.
     shared.step(&mut b, None, false).await;
     assert!(!shared.grants(&mut a, requests(1)).await, "the answer was lost, and b goes by the one before");
     shared.step(&mut b, None, true).await;
-    assert_eq!(b.alone, NONE, "somebody waits for what is left");
+    assert_eq!(b.alone.0[..3], [0; 3], "somebody waits for what is left");
     assert!(!shared.grants(&mut a, requests(1)).await, "b has not told yet that it knows");
     shared.step(&mut b, None, true).await;
     assert!(shared.grants(&mut a, requests(15)).await);
@@ -158,7 +160,8 @@ async fn a_step_that_was_overtaken_changes_nothing() {
     a.log.push((0, requests(50)));
     shared.step(&mut a, None, true).await;
     shared.step(&mut a, None, true).await;
-    let told = Told { limit: "limit", sequence: 1, most: MOST, want: Some(requests(1)), alone: NONE, log: Vec::new() };
+    let told =
+        Told { limit: "limit", sequence: 1, most: MOST, want: Some(requests(1)), alone: Amount::NONE, log: Vec::new() };
     assert_eq!(shared.ask(&a, Some(told)).await.status, Status::Stale);
     assert!(!shared.grants(&mut b, requests(11)).await, "the 50 count");
 }
@@ -207,6 +210,5 @@ async fn an_answer_says_what_ends_to_count_and_when() {
     a.log = vec![(59_999, requests(1)), (55_000, requests(2)), (54_999, requests(4)), (0, requests(8))];
     let ends = shared.step(&mut a, None, true).await.ends;
     let expected = [3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8];
-    assert_eq!(ends.map(|amount| amount.requests), expected);
-    assert_eq!(ends.map(|amount| amount.tokens), expected.map(|requests| requests * 100));
+    assert_eq!(ends, expected.map(requests));
 }
