@@ -5,6 +5,8 @@
 //!
 //! A service ends with the test process, however that ends: a small shell waits for the other end of a pipe to close.
 
+#[cfg(feature = "claude")]
+pub mod claude;
 mod haproxy;
 mod install;
 mod pgbouncer;
@@ -22,6 +24,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+#[cfg(feature = "claude")]
+pub use claude::MockClaude;
 pub use haproxy::Haproxy;
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Database, Postgres};
