@@ -13,6 +13,8 @@ use clap::Parser;
 enum Command {
     /// Runs of five sequential recorded steps of 200 bytes, each durable before the next one starts.
     W1(w1::Options),
+    /// Memory of a server that answers W1 for ten minutes: fails if it grows.
+    Soak(w1::soak::Options),
     /// Lists, claims and retention beside a million ended runs and a long queue, on Postgres.
     Tables(tables::Options),
 }
@@ -21,6 +23,7 @@ enum Command {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Command::parse() {
         Command::W1(options) => w1::run(&options).await,
+        Command::Soak(options) => w1::soak::run(&options).await,
         Command::Tables(options) => tables::run(&options).await,
     }
 }

@@ -2,6 +2,7 @@
 
 mod floor;
 mod place;
+pub mod soak;
 mod workload;
 
 use std::future::Future;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use aos_core::BoxFuture;
 use aos_core::engine::RunOptions;
 use aos_core::id::RunId;
 use clap::Args;
@@ -138,7 +140,7 @@ async fn in_process(place: &Place, concurrency: usize, time: Duration) -> Result
     let (plan, next) = (plan()?, Arc::new(AtomicU64::new(0)));
     // A database that is measured twice has the runs of the first time.
     let name = format!("{:x}", aos_server::clock::now().as_millis());
-    let figures = load(concurrency, time, move || {
+    let figures = load(concurrency, time, time / 5, move || {
         let (host, plan, run) = (Arc::clone(&host), Arc::clone(&plan), next.fetch_add(1, Ordering::Relaxed));
         let run = format!("{name}-{run}");
         async move {
@@ -156,12 +158,21 @@ async fn in_process(place: &Place, concurrency: usize, time: Duration) -> Result
 
 async fn over_http(place: &Place, concurrency: usize, time: Duration) -> Result<Figures> {
     let served = serve(place.stores().await?).await?;
+    let figures = load(concurrency, time, time / 5, http_run(&served.url, concurrency)?).await;
+    served.stop().await;
+    figures
+}
+
+/// Gives what creates a run at a server and waits for its end.
+fn http_run(
+    url: &str,
+    concurrency: usize,
+) -> Result<impl Fn() -> BoxFuture<'static, std::result::Result<(), Failed>> + Clone + Send + 'static> {
     let client = reqwest::Client::builder().pool_max_idle_per_host(concurrency).tcp_nodelay(true).build()?;
-    let url = format!("{}/v1/runs?wait=30s", served.url);
-    let body = workload::request();
-    let figures = load(concurrency, time, move || {
+    let (url, body) = (format!("{url}/v1/runs?wait=30s"), workload::request());
+    Ok(move || -> BoxFuture<'static, std::result::Result<(), Failed>> {
         let request = client.post(&url).header("content-type", "application/json").body(body.clone());
-        async move {
+        Box::pin(async move {
             let answer = request.send().await?;
             let status = answer.status();
             let text = answer.text().await?;
@@ -169,20 +180,17 @@ async fn over_http(place: &Place, concurrency: usize, time: Duration) -> Result<
                 return Err(format!("{status}: {text}").into());
             }
             Ok(())
-        }
+        })
     })
-    .await;
-    served.stop().await;
-    figures
 }
 
-/// Does `one` again and again in `concurrency` tasks until `time` is over, after a warm-up of a fifth of it.
-async fn load<F, Fut>(concurrency: usize, time: Duration, one: F) -> Result<Figures>
+/// Does `one` again and again in `concurrency` tasks until `time` is over, after a warm-up.
+async fn load<F, Fut>(concurrency: usize, time: Duration, warm_up: Duration, one: F) -> Result<Figures>
 where
     F: Fn() -> Fut + Clone + Send + 'static,
     Fut: Future<Output = std::result::Result<(), Failed>> + Send + 'static,
 {
-    let begin = Instant::now() + time / 5;
+    let begin = Instant::now() + warm_up;
     let end = begin + time;
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..concurrency {
