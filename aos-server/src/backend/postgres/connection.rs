@@ -29,8 +29,9 @@ const POOLER: &str = "pgbouncer";
 /// A setting that a session has from its start, if it is one: poolers refuse such settings, or drop them.
 const SESSION: &str = "aos.session";
 
-/// A transaction that its process lost must not hold locks for ever.
-const IDLE: (&str, &str) = ("idle_in_transaction_session_timeout", "60s");
+/// A transaction that its process lost must not hold locks for longer than its process would wait for an answer: runs
+/// that it was about to claim can be claimed by nobody else until then.
+const IDLE: (&str, &str) = ("idle_in_transaction_session_timeout", "5s");
 
 /// The best plan of a batch does not depend on what is in it, and making one takes longer than following it.
 const PLANS: (&str, &str) = ("plan_cache_mode", "force_generic_plan");

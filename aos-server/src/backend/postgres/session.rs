@@ -20,7 +20,7 @@ use sqlx::{
 use super::doubt::Doubt;
 
 /// What every transaction behind a pooler sets; elsewhere the connection has it from the start.
-const SETTINGS: &str = "SET LOCAL idle_in_transaction_session_timeout = '60s'";
+const SETTINGS: &str = "SET LOCAL idle_in_transaction_session_timeout = '5s'";
 
 /// Connections of one process to the database.
 #[derive(Clone, Debug)]
