@@ -2,6 +2,8 @@
 
 #![allow(clippy::print_stdout, reason = "a command that prints its figures")]
 
+mod llm;
+mod load;
 mod percentile;
 mod tables;
 mod w1;
@@ -15,6 +17,8 @@ enum Command {
     W1(w1::Options),
     /// Memory of a server that answers W1 for ten minutes: fails if it grows.
     Soak(w1::soak::Options),
+    /// What AOS adds to a call of a model, beside direct calls of the same provider.
+    Llm(llm::Options),
     /// Lists, claims and retention beside a million ended runs and a long queue, on Postgres.
     Tables(tables::Options),
 }
@@ -24,6 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Command::parse() {
         Command::W1(options) => w1::run(&options).await,
         Command::Soak(options) => w1::soak::run(&options).await,
+        Command::Llm(options) => llm::run(&options).await,
         Command::Tables(options) => tables::run(&options).await,
     }
 }

@@ -5,24 +5,21 @@ mod place;
 pub mod soak;
 mod workload;
 
-use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aos_core::BoxFuture;
 use aos_core::engine::RunOptions;
 use aos_core::id::RunId;
 use clap::Args;
 
-use crate::percentile::percentile;
+use crate::load::{Failed, Summary, load};
 use place::Place;
 use workload::{STEPS, host, input, plan, serve};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
-
-type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// Rows of the larger of the floor's two batches.
 const FLOOR_ROWS: usize = 64;
@@ -81,12 +78,11 @@ pub async fn run(options: &Options) -> Result<()> {
             *best = best.max(place.floor(rows, time).await?);
         }
         for (path, concurrency, best) in &mut best {
-            let figures = match path {
+            let found = match path {
                 Path::Process => in_process(&place, *concurrency, time).await?,
                 Path::Http => over_http(&place, *concurrency, time).await?,
             };
-            let found = figures.summary();
-            if best.as_ref().is_none_or(|best| found.runs > best.runs) {
+            if best.as_ref().is_none_or(|best| found.per_second > best.per_second) {
                 *best = Some(found);
             }
         }
@@ -100,7 +96,7 @@ pub async fn run(options: &Options) -> Result<()> {
         "W1", "runs/s", "steps/s", "p50 ms", "p99 ms", "steps/floor", "p50/(N+1 commits)"
     );
     for (path, concurrency, summary) in best {
-        let Some(Summary { runs, p50, p99 }) = summary else { continue };
+        let Some(Summary { per_second: runs, p50, p99 }) = summary else { continue };
         let name = match path {
             Path::Process => "in process",
             Path::Http => "over HTTP",
@@ -114,27 +110,7 @@ pub async fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-struct Figures {
-    took: Duration,
-    runs: Vec<Duration>,
-}
-
-/// Runs per second, and how long one took, in milliseconds.
-struct Summary {
-    runs: f64,
-    p50: f64,
-    p99: f64,
-}
-
-impl Figures {
-    fn summary(mut self) -> Summary {
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        let (p50, p99) = (percentile(&mut self.runs, 50), percentile(&mut self.runs, 99));
-        Summary { runs: self.runs.len() as f64 / self.took.as_secs_f64(), p50: ms(p50), p99: ms(p99) }
-    }
-}
-
-async fn in_process(place: &Place, concurrency: usize, time: Duration) -> Result<Figures> {
+async fn in_process(place: &Place, concurrency: usize, time: Duration) -> Result<Summary> {
     let backend = place.stores().await?;
     let host = Arc::new(host(backend.stores())?);
     let (plan, next) = (plan()?, Arc::new(AtomicU64::new(0)));
@@ -156,7 +132,7 @@ async fn in_process(place: &Place, concurrency: usize, time: Duration) -> Result
     figures
 }
 
-async fn over_http(place: &Place, concurrency: usize, time: Duration) -> Result<Figures> {
+async fn over_http(place: &Place, concurrency: usize, time: Duration) -> Result<Summary> {
     let served = serve(place.stores().await?).await?;
     let figures = load(concurrency, time, time / 5, http_run(&served.url, concurrency)?).await;
     served.stop().await;
@@ -182,34 +158,4 @@ fn http_run(
             Ok(())
         })
     })
-}
-
-/// Does `one` again and again in `concurrency` tasks until `time` is over, after a warm-up.
-async fn load<F, Fut>(concurrency: usize, time: Duration, warm_up: Duration, one: F) -> Result<Figures>
-where
-    F: Fn() -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = std::result::Result<(), Failed>> + Send + 'static,
-{
-    let begin = Instant::now() + warm_up;
-    let end = begin + time;
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..concurrency {
-        let one = one.clone();
-        tasks.spawn(async move {
-            let mut times = Vec::new();
-            while Instant::now() < end {
-                let began = Instant::now();
-                one().await?;
-                if began >= begin {
-                    times.push(began.elapsed());
-                }
-            }
-            Ok::<_, Failed>(times)
-        });
-    }
-    let mut runs = Vec::new();
-    while let Some(ended) = tasks.join_next().await {
-        runs.extend(ended?.map_err(|e| e.to_string())?);
-    }
-    Ok(Figures { took: time, runs })
 }

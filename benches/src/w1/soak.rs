@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::place::Place;
-use super::{Result, http_run, load, workload};
+use super::{Result, http_run, workload};
+use crate::load::load;
 
 /// How many times memory is looked at.
 const LOOKS: u32 = 40;
