@@ -21,6 +21,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::backend::claude::{self, ClaudeAdapter};
+use crate::backend::openai::{self, OpenAiAdapter};
 use crate::backend::redis::{Hint, Redis};
 use crate::backend::{Backend, Control};
 use crate::backlog::{self, Backlog};
@@ -213,7 +215,7 @@ impl Server {
             Some(url) => Some(Redis::open(url, metrics.clone()).await?),
             None => None,
         };
-        let adapters = adapters(config, &metrics);
+        let adapters = adapters(config, &metrics)?;
         let id = format!("{}-{}", std::process::id(), uuid::Uuid::now_v7().simple());
         let id = WorkerId::new(id).map_err(|e| Failure::new(codes::INTERNAL, e.to_string()))?;
         Self::new(Ingredients {
@@ -396,13 +398,30 @@ fn leave_after(role: Role, config: &Config) -> Duration {
 }
 
 /// The adapters that settings describe.
-pub fn adapters(config: &Config, metrics: &Metrics) -> Adapters {
+///
+/// # Errors
+/// As [`live_adapters`].
+pub fn adapters(config: &Config, metrics: &Metrics) -> Result<Adapters, Failure> {
     let switches = Arc::new(Switches::default());
     switches.set_disable_live_adapters(config.switches.disable_live);
     switches.set_force_stub_adapter(config.switches.force_stub);
     let stub: Arc<dyn LlmAdapter> = Arc::new(StubAdapter);
-    let stub = Arc::new(CountedAdapter::new(stub, metrics.clone()));
-    Adapters::new(switches).with(stub).expect_live("claude").default_adapter(STUB)
+    let live = live_adapters(config)?;
+    // Whoever gave a key for Claude wants answers from there; whoever runs another server beside it names it.
+    let default = if live.iter().any(|adapter| adapter.name() == claude::NAME) { claude::NAME } else { STUB };
+    let adapters = Adapters::new(switches).expect_live(claude::NAME).expect_live(openai::NAME).default_adapter(default);
+    let counted = |adapter| Arc::new(CountedAdapter::new(adapter, metrics.clone()));
+    Ok(live.into_iter().chain([stub]).fold(adapters, |adapters, adapter| adapters.with(counted(adapter))))
+}
+
+/// The live adapters that settings have a key or a place for. Nothing is sent and no connection is made.
+///
+/// # Errors
+/// Keys that can't be read; TLS that can't be set up on this machine.
+pub fn live_adapters(config: &Config) -> Result<Vec<Arc<dyn LlmAdapter>>, Failure> {
+    let claude = ClaudeAdapter::from_config(&config.claude)?.map(|adapter| Arc::new(adapter) as Arc<dyn LlmAdapter>);
+    let openai = OpenAiAdapter::from_config(&config.openai)?.map(|adapter| Arc::new(adapter) as _);
+    Ok(claude.into_iter().chain(openai).collect())
 }
 
 async fn register(
