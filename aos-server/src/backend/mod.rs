@@ -1,6 +1,9 @@
 //! The backends behind the core's contracts, by vendor.
 
+pub mod claude;
+mod llm_http;
 mod migration;
+pub mod openai;
 pub mod postgres;
 pub mod redis;
 pub mod sqlite;

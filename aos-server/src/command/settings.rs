@@ -74,7 +74,7 @@ fn database_url(db: &str) -> String {
 /// The skills that one-shot runs have: those of a server with the same settings.
 ///
 /// # Errors
-/// TLS that can't be set up on this machine.
+/// TLS that can't be set up on this machine; keys that can't be read.
 pub fn skills(config: &Config) -> Result<Registry, CommandError> {
-    Ok(skill::registry(config, &adapters(config, &Metrics::new()?))?)
+    Ok(skill::registry(config, &adapters(config, &Metrics::new()?)?)?)
 }

@@ -1,28 +1,17 @@
 //! The Claude adapter, and the operator's controls over live adapters.
 
-use std::path::PathBuf;
-
 use url::Url;
 
-use crate::config::reader::{Reader, boolean, endpoint, integer, path};
-use crate::config::secret::Secret;
+use crate::config::keys::KeySource;
+use crate::config::reader::{Reader, boolean, endpoint, integer};
 use crate::config::table;
-
-/// Where the API key comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeySource {
-    /// The setting itself.
-    Value(Secret),
-    /// A file, to be read again when it changes.
-    File(PathBuf),
-}
 
 /// What the Claude adapter needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claude {
-    /// The key; without one there is no adapter.
+    /// The keys; without one there is no adapter.
     pub api_key: Option<KeySource>,
-    /// The only place that gets the key.
+    /// The only place that gets the keys.
     pub base_url: Url,
     /// Requests per minute.
     pub requests_per_minute: u64,
@@ -32,38 +21,17 @@ pub struct Claude {
 
 impl Claude {
     pub(crate) fn read(reader: &mut Reader) -> Option<Self> {
-        let value = reader.optional(&table::ANTHROPIC_API_KEY, |text| is_key(text).then(|| Secret::new(text)));
-        let file = reader.try_optional(&table::ANTHROPIC_API_KEY_FILE, |text| {
-            let path = path(text).ok_or("a path has no NUL")?;
-            match std::fs::read_to_string(&path) {
-                Ok(key) if is_key(key.trim()) => Ok(path),
-                Ok(_) => Err(format!("{} does not hold one key on one line", path.display())),
-                Err(e) => Err(format!("{} can't be read: {e}", path.display())),
-            }
-        });
+        let api_key = KeySource::read(reader, &table::ANTHROPIC_API_KEY, &table::ANTHROPIC_API_KEY_FILE);
         let base_url = reader.get(&table::ANTHROPIC_BASE_URL, endpoint);
         let requests_per_minute = reader.get(&table::RATE_LIMIT_RPM, integer(1..=10_000_000));
         let tokens_per_minute = reader.get(&table::RATE_LIMIT_TPM, integer(1..=10_000_000_000));
-        let api_key = match (value?, file?) {
-            (Some(_), Some(_)) => {
-                let other = table::ANTHROPIC_API_KEY.key;
-                reader.contradiction(&table::ANTHROPIC_API_KEY_FILE, format!("{other} is set too: keep one of them"));
-                return None;
-            }
-            (value, file) => value.map(KeySource::Value).or(file.map(KeySource::File)),
-        };
         Some(Self {
-            api_key,
+            api_key: api_key?,
             base_url: base_url?,
             requests_per_minute: requests_per_minute?,
             tokens_per_minute: tokens_per_minute?,
         })
     }
-}
-
-/// A key goes into a header, so it is one line of printable ASCII.
-fn is_key(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 4_096 && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// The operator's controls over adapters at start; the same controls exist as switches of a running server.

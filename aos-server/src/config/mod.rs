@@ -4,8 +4,10 @@
 
 mod claude;
 mod database;
+mod keys;
 mod listen;
 mod log;
+mod openai;
 mod page;
 mod problem;
 mod reader;
@@ -15,10 +17,12 @@ mod source;
 pub mod table;
 mod worker;
 
-pub use claude::{AdapterSwitches, Claude, KeySource};
+pub use claude::{AdapterSwitches, Claude};
 pub use database::Database;
+pub use keys::{KeySource, WeightedKey, parse_keys};
 pub use listen::Listen;
 pub use log::Log;
+pub use openai::OpenAi;
 pub use page::settings_page;
 pub use problem::{ConfigError, Origin, Problem};
 pub use secret::Secret;
@@ -40,6 +44,8 @@ pub struct Config {
     pub redis: Option<Secret>,
     /// The Claude adapter.
     pub claude: Claude,
+    /// The adapter for servers that speak OpenAI's chat completions.
+    pub openai: OpenAi,
     /// The operator's controls over adapters, as they stand at start.
     pub switches: AdapterSwitches,
     /// The in-process worker.
@@ -83,6 +89,7 @@ impl Config {
         let database = Database::read(reader);
         let redis = redis::read(reader);
         let claude = Claude::read(reader);
+        let openai = OpenAi::read(reader);
         let switches = AdapterSwitches::read(reader);
         let worker = Worker::read(reader);
         let log = Log::read(reader);
@@ -92,6 +99,7 @@ impl Config {
             database: database?,
             redis: redis?,
             claude: claude?,
+            openai: openai?,
             switches: switches?,
             worker: worker?,
             log: log?,

@@ -52,6 +52,8 @@ fn values_that_are_right_are_taken() {
         ("LOG_LEVEL", "info,aos_server=debug"),
         ("LOG_FORMAT", "JSON"),
         ("ANTHROPIC_BASE_URL", "http://127.0.0.1:9999/proxy"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1"),
+        ("OPENAI_API_KEY", "sk-1"),
         ("AOS_HTTP_ALLOW", "127.0.0.1:9000, 10.0.0.0/8"),
         ("WORKER_CONCURRENCY", "1"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"),
@@ -89,6 +91,9 @@ fn values_that_are_wrong_are_named_with_an_example() {
         ("ANTHROPIC_API_KEY_FILE", "/does/not/exist", "can't be read"),
         ("ANTHROPIC_BASE_URL", "api.anthropic.com", "not an http or https URL"),
         ("ANTHROPIC_BASE_URL", "https://u:p@api.anthropic.com", "not an http or https URL"),
+        ("OPENAI_API_KEY", "sk hunter2", "not an API key"),
+        ("OPENAI_API_KEY_FILE", "/does/not/exist", "can't be read"),
+        ("OPENAI_BASE_URL", "localhost:11434", "not an http or https URL"),
         ("DISABLE_LIVE_ADAPTERS", "maybe", "is not `true` or `false`"),
         ("FORCE_STUB_ADAPTER", "2", "is not `true` or `false`"),
         ("CLAUDE_RATE_LIMIT_RPM", "0", "integer from 1"),
@@ -208,22 +213,43 @@ fn a_wrong_file_is_explained() {
 }
 
 #[test]
-fn a_key_file_must_hold_one_key() {
+fn a_key_file_holds_keys() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key");
-    std::fs::write(&path, "sk-ant-hunter2\n").unwrap();
     let file = path.to_str().unwrap();
-    let config = load(&[("ANTHROPIC_API_KEY_FILE", file)]).unwrap();
-    assert_eq!(config.claude.api_key, Some(KeySource::File(path.clone())));
-    assert!(only_problem(&[("ANTHROPIC_API_KEY_FILE", file), ("ANTHROPIC_API_KEY", "k")]).fault.contains("keep one"));
-    std::fs::write(&path, "two\nkeys hunter2").unwrap();
-    let fault = only_problem(&[("ANTHROPIC_API_KEY_FILE", file)]).fault;
-    assert!(fault.contains("one key") && !fault.contains("hunter2"), "{fault}");
+    for text in ["sk-ant-hunter2", "sk-ant-hunter2\n", "one\ntwo 3\n\n  three 1000\r\n"] {
+        std::fs::write(&path, text).unwrap();
+        let config = load(&[("ANTHROPIC_API_KEY_FILE", file), ("OPENAI_API_KEY_FILE", file)]).unwrap();
+        assert_eq!(config.claude.api_key, Some(KeySource::File(path.clone())));
+        assert_eq!(config.openai.api_key, Some(KeySource::File(path.clone())));
+    }
+    for key in ["ANTHROPIC_API_KEY", "OPENAI_API_KEY"] {
+        let key_file = format!("{key}_FILE");
+        assert!(only_problem(&[(&key_file, file), (key, "k")]).fault.contains("keep one"));
+    }
+    for text in ["", "\n \n", "two\nkeys hunter2", "hunter2 0", "hunter2 1001", "hunter2 1 1", "hünter2"] {
+        std::fs::write(&path, text).unwrap();
+        let fault = only_problem(&[("ANTHROPIC_API_KEY_FILE", file)]).fault;
+        assert!(fault.contains("one key on each line") && !fault.contains("hunter2"), "{text:?}: {fault}");
+    }
+}
+
+#[test]
+fn an_openai_adapter_needs_a_place_or_a_key() {
+    let base_url = |environment: &[(&str, &str)]| load(environment).unwrap().openai.base_url.map(String::from);
+    assert_eq!(base_url(&[]), None);
+    assert_eq!(base_url(&[("OPENAI_API_KEY", "k")]).as_deref(), Some("https://api.openai.com/v1"));
+    assert_eq!(base_url(&[("OPENAI_BASE_URL", "http://localhost:1/v1")]).as_deref(), Some("http://localhost:1/v1"));
 }
 
 #[test]
 fn a_configuration_prints_no_secret() {
-    let config = load(&[("ANTHROPIC_API_KEY", "sk-ant-hunter2"), ("REDIS_URL", "redis://:hunter2@127.0.0.1")]).unwrap();
+    let config = load(&[
+        ("ANTHROPIC_API_KEY", "sk-ant-hunter2"),
+        ("OPENAI_API_KEY", "sk-hunter2"),
+        ("REDIS_URL", "redis://:hunter2@127.0.0.1"),
+    ])
+    .unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
 }
 
@@ -243,7 +269,7 @@ fn defaults_and_examples_are_values_that_work() {
         assert!(setting.meaning.ends_with('.') && !setting.expected.is_empty(), "{}", setting.key);
         assert!(table::find(setting.key).is_some_and(|found| found == setting), "{} twice", setting.key);
         // These name files, or things of the next release.
-        if !matches!(setting.key, "AOS_CONFIG" | "ANTHROPIC_API_KEY_FILE" | "ANTHROPIC_API_KEY" | "HOST") {
+        if !matches!(setting.key, "AOS_CONFIG" | "ANTHROPIC_API_KEY_FILE" | "ANTHROPIC_API_KEY" | "OPENAI_API_KEY_FILE" | "OPENAI_API_KEY" | "HOST") {
             assert_eq!(load(&[(setting.key, setting.example)]).err(), None, "{}", setting.key);
         }
     }

@@ -16,6 +16,8 @@ use super::cached::CachedAdapter;
 use super::guarded::{GuardedAdapter, Parts};
 use super::pace::Pace;
 use crate::backend::Backend;
+use crate::backend::claude::{self, ClaudeAdapter};
+use crate::backend::openai::{self, OpenAiAdapter};
 use crate::backend::redis::Redis;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -92,19 +94,20 @@ impl Surroundings {
 /// The adapters that settings describe. None of them reaches for its provider before it is called.
 ///
 /// # Errors
-/// TLS that can't be set up on this machine; a file that can't be read.
+/// Keys that can't be read; TLS that can't be set up on this machine.
 pub fn adapters(config: &Config, around: &Surroundings) -> Result<Adapters, Failure> {
     let switches = Arc::new(Switches::default());
     switches.set_disable_live_adapters(config.switches.disable_live);
     switches.set_force_stub_adapter(config.switches.force_stub);
     let stub = Arc::new(CountedAdapter::new(Arc::new(StubAdapter), around.metrics.clone()));
-    let mut adapters = Adapters::new(Arc::clone(&switches)).with(stub).expect_live("claude").expect_live("openai");
-    let mut default = STUB.to_owned();
-    for (adapter, limits) in crate::backend::live_adapters(config, &around.clock)? {
-        if default == STUB {
-            adapter.name().clone_into(&mut default);
-        }
-        adapters = adapters.with(around.guard(adapter, limits, &switches));
+    let mut adapters = Adapters::new(Arc::clone(&switches)).with(stub);
+    adapters = adapters.expect_live(claude::NAME).expect_live(openai::NAME).default_adapter(STUB);
+    if let Some(adapter) = ClaudeAdapter::from_config(&config.claude)? {
+        // Whoever gave a key for Claude wants answers from there; whoever runs another server beside it names it.
+        adapters = adapters.with(around.guard(Arc::new(adapter), config.claude.limits, &switches)).default_adapter(claude::NAME);
     }
-    Ok(adapters.default_adapter(default))
+    if let Some(adapter) = OpenAiAdapter::from_config(&config.openai)? {
+        adapters = adapters.with(around.guard(Arc::new(adapter), RateLimits::NONE, &switches));
+    }
+    Ok(adapters)
 }
