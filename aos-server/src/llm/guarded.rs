@@ -176,3 +176,6 @@ fn abandoned() -> LlmFailure {
     let why = "the call was given up before its answer came";
     LlmFailure::new(Sent::Unknown, Failure::new(codes::LLM_INTERRUPTED, why))
 }
+
+#[cfg(test)]
+mod tests;

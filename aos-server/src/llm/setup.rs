@@ -27,6 +27,10 @@ use crate::worker::report::Live;
 /// Bytes of answers that a process keeps which has no Redis.
 const CACHE_BYTES: usize = 64 << 20;
 
+/// Who serves models for itself limits itself.
+const UNLIMITED: RateLimits =
+    RateLimits { requests: u64::MAX, tokens: u64::MAX, input_tokens: None, output_tokens: None };
+
 /// What adapters share with other processes, or have for themselves.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -104,10 +108,16 @@ pub fn adapters(config: &Config, around: &Surroundings) -> Result<Adapters, Fail
     adapters = adapters.expect_live(claude::NAME).expect_live(openai::NAME).default_adapter(STUB);
     if let Some(adapter) = ClaudeAdapter::from_config(&config.claude)? {
         // Whoever gave a key for Claude wants answers from there; whoever runs another server beside it names it.
-        adapters = adapters.with(around.guard(Arc::new(adapter), config.claude.limits, &switches)).default_adapter(claude::NAME);
+        let limits = RateLimits {
+            requests: config.claude.requests_per_minute,
+            tokens: config.claude.tokens_per_minute,
+            input_tokens: None,
+            output_tokens: None,
+        };
+        adapters = adapters.with(around.guard(Arc::new(adapter), limits, &switches)).default_adapter(claude::NAME);
     }
     if let Some(adapter) = OpenAiAdapter::from_config(&config.openai)? {
-        adapters = adapters.with(around.guard(Arc::new(adapter), RateLimits::NONE, &switches));
+        adapters = adapters.with(around.guard(Arc::new(adapter), UNLIMITED, &switches));
     }
     Ok(adapters)
 }

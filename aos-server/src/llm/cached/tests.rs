@@ -6,9 +6,10 @@ use std::time::Duration;
 use aos_core::Failure;
 use aos_core::error::codes;
 use aos_core::id::TenantId;
-use aos_core::llm::{CacheUse, LlmRequest, StubAdapter};
-use aos_core::memory::MemoryCache;
+use aos_core::llm::{CacheUse, LlmRequest, PriceBook, StubAdapter};
+use aos_core::memory::{MemoryCache, MemoryLedger};
 use aos_core::random::Seed;
+use aos_core::time::Clock;
 use futures::future::join_all;
 use tokio::sync::Semaphore;
 
@@ -46,8 +47,11 @@ impl LlmAdapter for Paid {
 
 fn paid(fails: bool) -> (Arc<Paid>, Arc<CachedAdapter>) {
     let paid = Arc::new(Paid { calls: AtomicU64::new(0), may: Semaphore::new(0), fails });
-    let cache = Arc::new(MemoryCache::new(Arc::new(SystemClock), 1 << 20));
-    (Arc::clone(&paid), Arc::new(CachedAdapter::new(paid, cache, Metrics::new().unwrap())))
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let cache = Arc::new(MemoryCache::new(Arc::clone(&clock), 1 << 20));
+    let (ledger, metrics) = (Arc::new(MemoryLedger::new(Arc::clone(&clock))), Metrics::new().unwrap());
+    let account = Account::new(ledger, Arc::new(PriceBook::builtin().unwrap()), clock, metrics.clone());
+    (Arc::clone(&paid), Arc::new(CachedAdapter::new(paid, cache, account, metrics)))
 }
 
 fn call(prompt: &str) -> LlmCall {
