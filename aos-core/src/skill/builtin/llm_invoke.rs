@@ -68,10 +68,9 @@ impl LlmInvoke {
                     .details(failure.details)
             })?),
         };
-        let LlmAnswer { response, cost, .. } =
-            self.adapters.invoke(adapter.as_deref(), LlmCall::for_skill(request, &call)).await?;
-        let booked = cost.unwrap_or(self.contract.cost.estimate);
-        let output = output(&response, schema.as_deref(), cost).map_err(|failure| failure.cost(booked))?;
+        let answer = self.adapters.invoke(adapter.as_deref(), LlmCall::for_skill(request, &call)).await?;
+        let booked = answer.cost.unwrap_or(self.contract.cost.estimate);
+        let output = output(&answer, schema.as_deref()).map_err(|failure| paid(failure, &answer).cost(booked))?;
         Ok(SkillOutput { output, cost: booked })
     }
 }
@@ -142,11 +141,23 @@ impl Input {
     }
 }
 
-fn output(
-    response: &LlmResponse,
-    schema: Option<&dyn CompiledSchema>,
-    cost: Option<Money>,
-) -> Result<Payload, Failure> {
+/// Adds to the failure of an answer what it was paid for, so that it can be priced again.
+fn paid(failure: Failure, answer: &LlmAnswer) -> Failure {
+    let LlmAnswer { response, price, .. } = answer;
+    let mut details = match &failure.details {
+        Value::Object(details) => details.clone(),
+        _ => Map::new(),
+    };
+    details.insert("model".into(), json!(response.model));
+    details.insert("usage".into(), json!(response.usage));
+    if let Some(price) = price {
+        details.insert("price".into(), json!(price));
+    }
+    failure.details(Value::Object(details))
+}
+
+fn output(answer: &LlmAnswer, schema: Option<&dyn CompiledSchema>) -> Result<Payload, Failure> {
+    let LlmAnswer { response, cost, price, .. } = answer;
     if response.stop_reason == StopReason::Refusal {
         let said: String = response.text().chars().take(200).collect();
         return Err(Failure::new(
@@ -171,6 +182,9 @@ fn output(
         "adapter": response.adapter,
         "cost": cost,
     });
+    if let Some(price) = price {
+        output["price"] = json!(price);
+    }
     // A model that wants a tool first has not given its structured answer yet.
     if let Some(schema) = schema.filter(|_| calls.is_empty()) {
         output["json"] = structured(response, schema)?;
@@ -311,7 +325,18 @@ fn output_schema() -> Value {
             },
             "model": {"type": "string", "description": "The model that answered."},
             "adapter": {"type": "string", "description": "The adapter that carried the answer."},
-            "cost": {"type": ["string", "null"], "description": "US dollars as a decimal string; null when the adapter can't tell."}
+            "cost": {"type": ["string", "null"], "description": "US dollars as a decimal string; null when nobody can tell."},
+            "price": {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["book", "from"],
+                "description": "The price that the cost was computed by; not there when it was not by a price book.",
+                "properties": {
+                    "book": {"type": "string", "description": "SHA-256 of the price book."},
+                    "from": {"type": "string", "description": "The day from which on the price holds."},
+                    "up_to": {"type": "integer", "minimum": 1, "description": "The longest prompt it is for, in tokens; any when it is not there."}
+                }
+            }
         }
     })
 }
