@@ -67,7 +67,7 @@ pub async fn drive(host: &Host, claim: Claim) -> Result<Driven, Failure> {
 
 async fn advance(host: &Host, lease: &Lease, record: &RunRecord, engine: Engine) -> Result<Driven, Failure> {
     let unsaved = Batch { first_index: engine.next_index(), ..Batch::default() };
-    let in_flight = InFlight::new(record.new.priority);
+    let in_flight = InFlight::new(&record.new);
     let mut run = Run { host, lease: lease.clone(), engine, in_flight, unsaved };
     // Before anything is begun: it may be a request to stop.
     let seen = run.engine.inbox_seen();

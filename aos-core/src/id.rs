@@ -98,6 +98,10 @@ ids! {
     WorkflowId: "workflow id", name, "1 to 64 of a-z, 0-9, '_', '-', '.', starting with a letter";
     /// The name of a schedule.
     ScheduleId: "schedule id", |s| word(s, 64, b"-_."), "1 to 64 letters, digits, '-', '_' or '.'";
+    /// One call of a model's provider, as the ledger knows it. The host makes it (a UUIDv7, say), anew for each.
+    CallId: "call id", |s| word(s, 64, b"-_"), "1 to 64 letters, digits, '-' or '_'";
+    /// The name of an API key; not the key.
+    ApiKeyId: "API key id", |s| word(s, 64, b"-_."), "1 to 64 letters, digits, '-', '_' or '.'";
     /// The structural name of one effect of a run: steps, loop indices and branches, `/`-separated
     /// (`fetch`, `enrich[3]`, `review/approve`); independent of who finished first.
     EffectId: "effect id", effect, "1 to 256 printable ASCII characters without spaces";

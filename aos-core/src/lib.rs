@@ -83,6 +83,7 @@ pub mod journal;
 pub mod json;
 #[cfg(feature = "jsonpath")]
 mod jsonpath;
+pub mod ledger;
 pub mod limit;
 pub mod limiter;
 pub mod llm;

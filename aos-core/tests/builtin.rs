@@ -24,6 +24,7 @@ fn call(input: Payload) -> SkillCall {
     SkillCall {
         run: RunId::new("r").expect("a run id"),
         tenant: TenantId::default(),
+        workflow: None,
         effect: EffectId::new("e").expect("an effect id"),
         attempt: 1,
         idempotency_key: "k".into(),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use aos_core::memory::{
-    MemoryCache, MemoryLimiter, MemoryRegistry, MemorySchedules, MemorySlots, MemoryStore, MemorySwitches,
-    MemoryWorkers, VirtualClock,
+    MemoryCache, MemoryLedger, MemoryLimiter, MemoryRegistry, MemorySchedules, MemorySlots, MemoryStore,
+    MemorySwitches, MemoryWorkers, VirtualClock,
 };
 use aos_core::time::Clock;
 use aos_testkit::conformance::{Backend, BoxFuture, OpenAgain, Roles};
@@ -42,6 +42,7 @@ struct Stores {
     slots: Arc<MemorySlots>,
     schedules: Arc<MemorySchedules>,
     switches: Arc<MemorySwitches>,
+    ledger: Arc<MemoryLedger>,
 }
 
 impl Stores {
@@ -52,7 +53,8 @@ impl Stores {
             workers: Arc::new(MemoryWorkers::new(Arc::clone(&clock))),
             slots: Arc::new(MemorySlots::new(Arc::clone(&clock))),
             schedules: Arc::new(MemorySchedules::new(Arc::clone(&clock))),
-            switches: Arc::new(MemorySwitches::new(clock)),
+            switches: Arc::new(MemorySwitches::new(Arc::clone(&clock))),
+            ledger: Arc::new(MemoryLedger::new(clock)),
         }
     }
 
@@ -64,6 +66,7 @@ impl Stores {
             slots: Some(Arc::clone(&self.slots) as _),
             schedules: Some(Arc::clone(&self.schedules) as _),
             switches: Some(Arc::clone(&self.switches) as _),
+            ledger: Some(Arc::clone(&self.ledger) as _),
             ..Roles::default()
         }
         .with_runs(Arc::clone(&self.runs))
@@ -73,6 +76,7 @@ impl Stores {
 conformance_tests!(blob, Memory);
 conformance_tests!(cache, Memory);
 conformance_tests!(journal, Memory);
+conformance_tests!(ledger, Memory);
 conformance_tests!(limiter, Memory);
 conformance_tests!(registry, Memory);
 conformance_tests!(runs, Memory);

@@ -133,6 +133,7 @@ fn dispatch(criterion: &mut Criterion) {
     let call = SkillCall {
         run: RunId::new("bench").unwrap(),
         tenant: TenantId::default(),
+        workflow: None,
         effect: EffectId::new("work:1").unwrap(),
         attempt: 1,
         idempotency_key: "key".into(),

@@ -16,11 +16,13 @@ use crate::error::{Failure, codes};
 use crate::event::{CallEffect, Fact, HostEffect};
 use crate::id::EffectId;
 use crate::queue::Priority;
-use crate::runs::Lease;
+use crate::runs::{Lease, NewRun};
 use crate::skill::{CrashClass, SkillCall, SkillResult, missing};
+use crate::workflow::WorkflowVersion;
 
 /// The effects of one run that the host carries out now.
 pub(super) struct InFlight<'a> {
+    workflow: WorkflowVersion,
     /// The run's own, which its children inherit.
     priority: Priority,
     futures: FuturesUnordered<Abortable<BoxFuture<'a, Fact>>>,
@@ -36,8 +38,9 @@ struct Handle {
 }
 
 impl<'a> InFlight<'a> {
-    pub(super) fn new(priority: Priority) -> Self {
-        Self { priority, futures: FuturesUnordered::new(), handles: HashMap::new() }
+    pub(super) fn new(run: &NewRun) -> Self {
+        let (workflow, priority) = (run.workflow.clone(), run.priority);
+        Self { workflow, priority, futures: FuturesUnordered::new(), handles: HashMap::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -53,7 +56,9 @@ impl<'a> InFlight<'a> {
         let waiting = Arc::<AtomicBool>::default();
         let (name, pure, future): (_, _, BoxFuture<'a, Fact>) = match effect {
             HostEffect::Call(call) => {
-                (call.effect.clone(), call.crash == CrashClass::Pure, Box::pin(execute(host, lease, call)))
+                let (name, is_pure, workflow) =
+                    (call.effect.clone(), call.crash == CrashClass::Pure, self.workflow.clone());
+                (name, is_pure, Box::pin(execute(host, lease, workflow, call)))
             }
             HostEffect::Child(child) => {
                 let name = child.effect.clone();
@@ -109,9 +114,9 @@ impl<'a> InFlight<'a> {
     }
 }
 
-async fn execute(host: &Host, lease: Lease, call: CallEffect) -> Fact {
+async fn execute(host: &Host, lease: Lease, workflow: WorkflowVersion, call: CallEffect) -> Fact {
     let begun = host.now();
-    let result = attempt(host, &lease, &call).await;
+    let result = attempt(host, &lease, workflow, &call).await;
     host.observer.attempt_ended(&lease, &call, host.now().since(begun), &result);
     let CallEffect { effect, attempt, .. } = call;
     match result {
@@ -120,11 +125,12 @@ async fn execute(host: &Host, lease: Lease, call: CallEffect) -> Fact {
     }
 }
 
-async fn attempt(host: &Host, lease: &Lease, call: &CallEffect) -> SkillResult {
+async fn attempt(host: &Host, lease: &Lease, workflow: WorkflowVersion, call: &CallEffect) -> SkillResult {
     let skill = host.skills.skill(&call.skill).ok_or_else(|| missing(&call.skill))?;
     let request = SkillCall {
         run: lease.run.clone(),
         tenant: lease.tenant.clone(),
+        workflow: Some(workflow),
         effect: call.effect.clone(),
         attempt: call.attempt,
         idempotency_key: call.idempotency_key(),

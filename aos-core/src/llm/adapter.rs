@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::delta::Deltas;
 use super::failure::LlmFailure;
+use super::price::PriceRef;
 use super::request::LlmRequest;
 use super::response::LlmResponse;
 use super::room::Room;
@@ -14,6 +15,7 @@ use crate::money::Money;
 use crate::random::Seed;
 use crate::skill::SkillCall;
 use crate::time::Timestamp;
+use crate::workflow::WorkflowVersion;
 
 /// One call of an adapter: a request and the circumstances.
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub struct LlmCall {
     pub tenant: TenantId,
     /// The run that asks; `None` outside of runs.
     pub run: Option<RunId>,
+    /// The run's workflow; `None` outside of runs.
+    pub workflow: Option<WorkflowVersion>,
     /// The effect that asks; `None` outside of runs.
     pub effect: Option<EffectId>,
     /// Which attempt this is, from 1.
@@ -61,6 +65,7 @@ impl LlmCall {
             request: Arc::new(request),
             tenant: TenantId::default(),
             run: None,
+            workflow: None,
             effect: None,
             attempt: 1,
             fallback: 0,
@@ -79,6 +84,7 @@ impl LlmCall {
             request: Arc::new(request),
             tenant: call.tenant.clone(),
             run: Some(call.run.clone()),
+            workflow: call.workflow.clone(),
             effect: Some(call.effect.clone()),
             attempt: call.attempt,
             fallback: 0,
@@ -100,6 +106,8 @@ pub struct LlmAnswer {
     /// What it cost; `None` when that is not known, which is not the same as nothing. Adapters of providers leave it to
     /// the host, which has the prices.
     pub cost: Option<Money>,
+    /// The price by which that was computed; `None` when it was not by a book.
+    pub price: Option<PriceRef>,
     /// The provider's name of the request, for its support.
     pub request_id: Option<String>,
     /// What the provider said it has left for this caller.
@@ -111,7 +119,7 @@ pub struct LlmAnswer {
 impl LlmAnswer {
     /// An answer at a cost, of which there is nothing more to say.
     pub const fn new(response: LlmResponse, cost: Option<Money>) -> Self {
-        Self { response, cost, request_id: None, room: None, cached: false }
+        Self { response, cost, price: None, request_id: None, room: None, cached: false }
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use serde_json::{Map, Value, json};
+
+use super::price::PriceRef;
 use super::response::Usage;
 use super::room::Room;
 use crate::error::{Code, Failure};
@@ -22,6 +25,20 @@ pub struct LlmFailure {
     pub request_id: Option<String>,
     /// What the provider said it has left for this caller.
     pub room: Option<Box<Room>>,
+}
+
+/// Adds to a failure what was used and at which price, so that what it has cost can be computed anew.
+pub fn bill(failure: Failure, model: &str, usage: &Usage, price: Option<&PriceRef>) -> Failure {
+    let mut details = match &failure.details {
+        Value::Object(details) => details.clone(),
+        _ => Map::new(),
+    };
+    details.insert("model".into(), json!(model));
+    details.insert("usage".into(), json!(usage));
+    if let Some(price) = price {
+        details.insert("price".into(), json!(price));
+    }
+    failure.details(details.into())
 }
 
 /// How far a request got: what decides whether it may be paid for.

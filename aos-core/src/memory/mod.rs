@@ -7,6 +7,7 @@ mod blob;
 mod cache;
 mod clock;
 mod journal;
+mod ledger;
 mod limiter;
 mod registry;
 mod runs;
@@ -23,6 +24,7 @@ pub use cache::MemoryCache;
 #[cfg(feature = "tokio")]
 pub use clock::TokioClock;
 pub use clock::VirtualClock;
+pub use ledger::MemoryLedger;
 pub use limiter::MemoryLimiter;
 pub use registry::MemoryRegistry;
 pub use schedules::MemorySchedules;

@@ -20,6 +20,7 @@ use crate::money::Money;
 use crate::payload::Payload;
 use crate::random::Seed;
 use crate::time::Timestamp;
+use crate::workflow::WorkflowVersion;
 
 /// One attempt to execute a skill.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct SkillCall {
     pub run: RunId,
     /// On whose behalf.
     pub tenant: TenantId,
+    /// The run's workflow, where the caller knows it.
+    pub workflow: Option<WorkflowVersion>,
     /// The effect within the run.
     pub effect: EffectId,
     /// Which attempt this is, from 1.

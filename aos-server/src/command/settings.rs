@@ -7,7 +7,7 @@ use url::Url;
 use super::ui::{CommandError, Exit};
 use crate::cli::{ServeArgs, Target};
 use crate::config::{Config, ConfigError, Sources, table};
-use crate::server::adapters;
+use crate::llm::{self, Surroundings};
 use crate::skill;
 use crate::telemetry::Metrics;
 
@@ -76,5 +76,6 @@ fn database_url(db: &str) -> String {
 /// # Errors
 /// TLS that can't be set up on this machine; keys that can't be read.
 pub fn skills(config: &Config) -> Result<Registry, CommandError> {
-    Ok(skill::registry(config, &adapters(config, &Metrics::new()?)?)?)
+    let around = Surroundings::alone(llm::prices()?, &Metrics::new()?);
+    Ok(skill::registry(config, &llm::adapters(config, &around)?)?)
 }

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use aos_core::id::{CallId, TenantId};
 use aos_core::ledger::{LedgerStore, NewCall, Settlement};
-use aos_core::llm::{LlmAnswer, LlmCall, LlmFailure, PriceBook, Sent};
+use aos_core::llm::{LlmAnswer, LlmCall, LlmFailure, PriceBook, Sent, bill};
 use aos_core::money::Money;
 use aos_core::time::{Clock, Timestamp};
 use aos_core::{Failure, codes};
-use serde_json::{Value, json};
 
 use crate::telemetry::Metrics;
 
@@ -147,16 +146,9 @@ impl Open {
         };
         let (_, most) = settlement.range(self.bound);
         failure.failure.cost = most.unwrap_or_default();
-        if let Some(usage) = failure.usage {
-            // By this, what it has cost can be computed anew.
-            let details = std::mem::take(&mut failure.failure.details);
-            let mut details = if let Value::Object(details) = details { details } else { serde_json::Map::new() };
-            details.insert("usage".into(), json!(usage));
-            details.insert("model".into(), json!(self.model));
-            if let Some(priced) = priced {
-                details.insert("price".into(), json!(priced.price));
-            }
-            failure.failure.details = details.into();
+        if let Some(usage) = &failure.usage {
+            let price = priced.map(|priced| priced.price);
+            *failure.failure = bill((*failure.failure).clone(), &self.model, usage, price.as_ref());
         }
         settlement
     }

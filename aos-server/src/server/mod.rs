@@ -219,7 +219,7 @@ impl Server {
             Some(redis) => (Hub::with_hints(redis.hints().clone()), Live::default()),
             None => (Hub::new(), Live::default()),
         };
-        let around = Surroundings::shared(prices(config)?, backend, redis.as_ref(), &live, &metrics);
+        let around = Surroundings::shared(llm::prices()?, backend, redis.as_ref(), &live, &metrics);
         let adapters = llm::watched(llm::adapters(config, &around)?, &hub);
         let id = format!("{}-{}", std::process::id(), uuid::Uuid::now_v7().simple());
         let id = WorkerId::new(id).map_err(|e| Failure::new(codes::INTERNAL, e.to_string()))?;

@@ -213,6 +213,7 @@ mod tests {
                 let call = SkillCall {
                     run: "run".parse().unwrap(),
                     tenant: tenant.clone(),
+                    workflow: None,
                     effect: "effect".parse().unwrap(),
                     attempt: 1,
                     idempotency_key: format!("{process}-{attempt}"),

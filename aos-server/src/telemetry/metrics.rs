@@ -43,6 +43,7 @@ struct Inner {
     llm_tokens: Counter<u64>,
     llm_cost: Counter<f64>,
     llm_cache: Counter<u64>,
+    llm_unpriced: Counter<u64>,
     registry_operations: Counter<u64>,
     registry_size: Gauge<u64>,
     queue_depth: Gauge<u64>,
@@ -151,6 +152,12 @@ impl Metrics {
                 KeyValue::new("kind", kind),
             ],
         );
+    }
+
+    /// A call was answered by a model that has no price.
+    pub fn llm_unpriced(&self, adapter: &str, model: &str) {
+        let labels = [KeyValue::new("adapter", adapter.to_string()), KeyValue::new("model", model.to_string())];
+        self.0.llm_unpriced.add(1, &labels);
     }
 
     /// A call that may use a cache was answered: from there, or not.
@@ -266,6 +273,7 @@ impl Inner {
             llm_latency: histogram(&meter, "aos_llm_latency", SLOW, "Time of one call of a language model"),
             llm_tokens: counter(&meter, "aos_llm_tokens", "Tokens that calls of language models used"),
             llm_cost: money(&meter, "aos_llm_cost_cents", "What calls of language models have cost, in US cents"),
+            llm_unpriced: counter(&meter, "aos_llm_unpriced_calls", "Calls of language models that have no price"),
             llm_cache: counter(&meter, "aos_llm_cache_lookups", "Calls of language models that may use a cache"),
             registry_operations: counter(&meter, "aos_registry_operations", "Operations on the registry"),
             registry_size: gauge(&meter, "aos_registry_size", "Versions that the registry holds"),

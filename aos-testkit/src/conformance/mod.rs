@@ -43,6 +43,7 @@ pub mod blob;
 pub mod cache;
 mod fixture;
 pub mod journal;
+pub mod ledger;
 pub mod limiter;
 pub mod registry;
 pub mod runs;
@@ -61,6 +62,7 @@ use std::time::Duration;
 use aos_core::blob::BlobStore;
 use aos_core::cache::Cache;
 use aos_core::journal::JournalStore;
+use aos_core::ledger::LedgerStore;
 use aos_core::limiter::Limiter;
 use aos_core::memory::VirtualClock;
 use aos_core::registry::RegistryStore;
@@ -111,6 +113,8 @@ pub struct Roles {
     pub schedules: Option<Arc<dyn ScheduleStore>>,
     /// Operators' switches.
     pub switches: Option<Arc<dyn SwitchStore>>,
+    /// The account of model calls.
+    pub ledger: Option<Arc<dyn LedgerStore>>,
     /// Control over the clock of all of these.
     pub advance: Option<Advance>,
     /// A way to open the same data once more while it is open.
@@ -162,6 +166,8 @@ pub enum Capability {
     Schedules,
     /// [`Roles::switches`].
     Switches,
+    /// [`Roles::ledger`].
+    Ledger,
     /// [`Roles::advance`].
     ClockControl,
     /// [`Roles::open_again`].
@@ -181,6 +187,7 @@ impl fmt::Display for Capability {
             Self::Slots => "slots",
             Self::Schedules => "schedules",
             Self::Switches => "switches",
+            Self::Ledger => "a ledger",
             Self::ClockControl => "control over the clock",
             Self::OpenAgain => "data that can be opened twice",
         })
@@ -262,6 +269,28 @@ macro_rules! conformance_tests {
             blobs_are_there_with_the_lines
             runs_do_not_disturb_each_other
             a_dropped_append_is_whole_or_nothing
+            tenants_are_apart
+            is_there_for_another_process
+        }
+    };
+    (ledger, $backend:expr) => {
+        $crate::conformance_tests! { @suite ledger, $backend,
+            what_was_reserved_is_read_back
+            a_settlement_says_what_is_known
+            only_what_is_uncertain_is_settled
+            reserving_again_changes_nothing
+            a_cached_answer_costs_nothing
+            a_budget_refuses_what_has_no_room
+            a_call_without_a_price_has_no_room
+            budgets_count_what_is_in_their_scope
+            a_budget_counts_what_was_before_it
+            a_daily_budget_begins_anew
+            a_sweep_judges_what_was_left_open
+            racing_reservations_keep_a_budget
+            a_budget_set_amid_calls_counts_them_all
+            costs_are_summed_up
+            costs_are_filtered
+            sums_saturate
             tenants_are_apart
             is_there_for_another_process
         }

@@ -1,4 +1,4 @@
-//! Faults around what an installation is steered by: workers, slots, schedules, switches.
+//! Faults around what an installation is steered by: workers, slots, schedules, switches, the ledger.
 
 // A method with a default body would pass the fault by if a wrapper forgot it.
 #![deny(clippy::missing_trait_methods)]
@@ -6,7 +6,11 @@
 use std::time::Duration;
 
 use aos_core::BoxFuture;
-use aos_core::id::{ScheduleId, SkillId, TenantId, WorkerId};
+use aos_core::id::{CallId, RunId, ScheduleId, SkillId, TenantId, WorkerId};
+use aos_core::ledger::{
+    BudgetUse, CallRecord, CostLine, CostQuery, LedgerStore, NewCall, Period, Reserved, Scope, Settlement,
+};
+use aos_core::money::Money;
 use aos_core::runs::StoreError;
 use aos_core::schedules::{Firing, Schedule, ScheduleStore};
 use aos_core::slots::{Admission, SkillLimit, Slot, SlotStore};
@@ -135,5 +139,57 @@ impl<T: SwitchStore + ?Sized> SwitchStore for Faulty<T> {
     fn history(&self, limit: usize) -> BoxFuture<'_, Result<Vec<SwitchChange>, StoreError>> {
         let call = move || self.inner.history(limit);
         Box::pin(self.faults.around("switches.history", call, unavailable("read the history of switches")))
+    }
+}
+
+impl<T: LedgerStore + ?Sized> LedgerStore for Faulty<T> {
+    fn reserve<'a>(&'a self, call: &'a NewCall) -> BoxFuture<'a, Result<Reserved, StoreError>> {
+        Box::pin(self.faults.around("ledger.reserve", move || self.inner.reserve(call), unavailable("reserve a call")))
+    }
+
+    fn settle<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        call: &'a CallId,
+        settlement: &'a Settlement,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let settle = move || self.inner.settle(tenant, call, settlement);
+        Box::pin(self.faults.around("ledger.settle", settle, unavailable("settle a call")))
+    }
+
+    fn sweep(&self, max: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let call = move || self.inner.sweep(max);
+        Box::pin(self.faults.around("ledger.sweep", call, unavailable("judge open calls")))
+    }
+
+    fn set_budget<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        scope: &'a Scope,
+        period: Period,
+        limit: Option<Money>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let call = move || self.inner.set_budget(tenant, scope, period, limit);
+        Box::pin(self.faults.around("ledger.set_budget", call, unavailable("set a budget")))
+    }
+
+    fn budgets<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Vec<BudgetUse>, StoreError>> {
+        let call = move || self.inner.budgets(tenant);
+        Box::pin(self.faults.around("ledger.budgets", call, unavailable("read the budgets")))
+    }
+
+    fn costs<'a>(&'a self, query: &'a CostQuery) -> BoxFuture<'a, Result<Vec<CostLine>, StoreError>> {
+        let call = move || self.inner.costs(query);
+        Box::pin(self.faults.around("ledger.costs", call, unavailable("sum up costs")))
+    }
+
+    fn calls<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        run: Option<&'a RunId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<CallRecord>, StoreError>> {
+        let call = move || self.inner.calls(tenant, run, limit);
+        Box::pin(self.faults.around("ledger.calls", call, unavailable("list calls")))
     }
 }

@@ -111,6 +111,7 @@ mod tests {
         let call = SkillCall {
             run: RunId::new("r").unwrap(),
             tenant: TenantId::default(),
+            workflow: None,
             effect: EffectId::new(effect).unwrap(),
             attempt: 1,
             idempotency_key: String::new(),

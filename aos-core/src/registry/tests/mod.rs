@@ -40,6 +40,7 @@ pub(crate) fn call(input: serde_json::Value) -> SkillCall {
     SkillCall {
         run: crate::id::RunId::new("r").unwrap(),
         tenant: Default::default(),
+        workflow: None,
         effect: crate::id::EffectId::new("e").unwrap(),
         attempt: 1,
         idempotency_key: "k".into(),

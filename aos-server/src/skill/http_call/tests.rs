@@ -110,6 +110,7 @@ fn call(input: Value) -> SkillCall {
     SkillCall {
         run: RunId::new("r1").unwrap(),
         tenant: TenantId::default(),
+        workflow: None,
         effect: EffectId::new("fetch").unwrap(),
         attempt: 1,
         idempotency_key: "key-1".into(),

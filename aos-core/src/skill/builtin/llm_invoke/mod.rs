@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::contract;
 use crate::BoxFuture;
 use crate::error::{Code, Failure, codes};
-use crate::llm::{Adapters, CacheUse, LlmAnswer, LlmCall};
+use crate::llm::{Adapters, CacheUse, LlmAnswer, LlmCall, bill};
 use crate::money::Money;
 use crate::retry::RetryPolicy;
 use crate::skill::schema::{CompiledSchema, SchemaCompiler};
@@ -96,7 +96,9 @@ impl LlmInvoke {
 
     fn answered(&self, answer: &LlmAnswer, schema: Option<&dyn CompiledSchema>, tried: &[Tried]) -> SkillResult {
         let booked = answer.cost.unwrap_or(self.contract.cost.estimate).saturating_add(cost(tried));
-        let output = output(answer, schema, tried).map_err(|failure| failure.cost(booked))?;
+        let LlmAnswer { response, price, .. } = answer;
+        let paid = |failure| bill(failure, &response.model, &response.usage, price.as_ref()).cost(booked);
+        let output = output(answer, schema, tried).map_err(paid)?;
         Ok(SkillOutput { output, cost: booked })
     }
 }

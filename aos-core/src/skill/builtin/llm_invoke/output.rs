@@ -17,7 +17,7 @@ pub(super) fn output(
     schema: Option<&dyn CompiledSchema>,
     tried: &[Tried],
 ) -> Result<Payload, Failure> {
-    let LlmAnswer { response, cost, cached, .. } = answer;
+    let LlmAnswer { response, cost, price, cached, .. } = answer;
     if response.stop_reason == StopReason::Refusal {
         let said: String = response.text().chars().take(200).collect();
         return Err(Failure::new(
@@ -42,6 +42,9 @@ pub(super) fn output(
         "adapter": response.adapter,
         "cost": cost,
     });
+    if let Some(price) = price {
+        output["price"] = json!(price);
+    }
     if *cached {
         output["cached"] = Value::Bool(true);
     }

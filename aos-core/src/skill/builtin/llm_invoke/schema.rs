@@ -146,7 +146,18 @@ pub(super) fn output_schema() -> Value {
                     }
                 }
             },
-            "cost": {"type": ["string", "null"], "description": "US dollars as a decimal string; null when the adapter can't tell."}
+            "cost": {"type": ["string", "null"], "description": "US dollars as a decimal string; null when nobody can tell."},
+            "price": {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["book", "from"],
+                "description": "The price that the cost was computed by; not there when it was not by a price book.",
+                "properties": {
+                    "book": {"type": "string", "description": "SHA-256 of the price book."},
+                    "from": {"type": "string", "description": "The day from which on the price holds."},
+                    "up_to": {"type": "integer", "minimum": 1, "description": "The longest prompt it is for, in tokens; any when it is not there."}
+                }
+            }
         }
     })
 }

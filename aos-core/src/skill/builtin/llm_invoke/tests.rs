@@ -34,6 +34,7 @@ fn call(input: Value) -> SkillCall {
     SkillCall {
         run: RunId::new("r").unwrap(),
         tenant: TenantId::default(),
+        workflow: None,
         effect: EffectId::new("e").unwrap(),
         attempt: 1,
         idempotency_key: "k".into(),
