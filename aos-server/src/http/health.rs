@@ -186,7 +186,8 @@ pub async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(Ready { ready: false, checks }));
     }
     // What costs least, however long the queue and however large the registry are: probes come all the time.
-    let database = check(async { state.host.stores.runs.by_key(&state.tenant, "").await.map(drop).map_err(Failure::from) });
+    let database =
+        check(async { state.host.stores.runs.by_key(&state.tenant, "").await.map(drop).map_err(Failure::from) });
     let registry = check(async { state.registry_store.audit(&state.tenant, 1).await.map(drop).map_err(Failure::from) });
     let redis = check(async {
         let Some(redis) = &state.redis else { return Ok(()) };

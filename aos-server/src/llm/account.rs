@@ -141,7 +141,7 @@ impl Open {
         let settlement = Settlement {
             request_id: failure.request_id.clone(),
             usage: failure.usage,
-            cost: priced.map(|priced| priced.cost),
+            cost: priced.as_ref().map(|priced| priced.cost),
             ..Settlement::new(failure.sent)
         };
         let (_, most) = settlement.range(self.bound);

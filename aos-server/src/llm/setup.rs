@@ -74,7 +74,7 @@ impl Surroundings {
         metrics: &Metrics,
     ) -> Self {
         let clock = backend.clock();
-        let mut shared = Self { ledger: backend.control().ledger, clock, ..Self::alone(book, metrics) };
+        let mut shared = Self { clock, ..Self::alone(book, metrics) };
         if let Some(redis) = redis {
             let live = live.clone();
             (shared.limiter, shared.cache) = (redis.limiter(move || live.count()), redis.cache());
@@ -83,12 +83,18 @@ impl Surroundings {
     }
 
     /// Puts a live adapter behind limits, account, switches and cache.
-    pub fn guard(&self, inner: Arc<dyn LlmAdapter>, limits: RateLimits, switches: &Arc<Switches>) -> Arc<dyn LlmAdapter> {
+    pub fn guard(
+        &self,
+        inner: Arc<dyn LlmAdapter>,
+        limits: RateLimits,
+        switches: &Arc<Switches>,
+    ) -> Arc<dyn LlmAdapter> {
         let Self { limiter, cache, ledger, book, clock, metrics, tasks } = self.clone();
         let account = Account::new(ledger, book, Arc::clone(&clock), metrics.clone());
         let pace = Pace::new(inner.name(), limits, limiter, Arc::clone(&clock), metrics.clone());
         let breaker = Mutex::new(Breaker::new(BreakerSettings::default()));
-        let parts = Parts { inner, switches: Arc::clone(switches), pace, breaker, account: account.clone(), clock, tasks };
+        let parts =
+            Parts { inner, switches: Arc::clone(switches), pace, breaker, account: account.clone(), clock, tasks };
         let guarded = Arc::new(GuardedAdapter::new(parts));
         let counted = Arc::new(CountedAdapter::new(guarded, metrics.clone()));
         Arc::new(CachedAdapter::new(counted, cache, account, metrics))

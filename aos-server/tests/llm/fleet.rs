@@ -87,7 +87,12 @@ pub struct Load {
 
 impl Load {
     /// On each server so many clients, each of which runs one question after the other, with a pause in between.
-    pub fn start(fleet: &Fleet, clients: usize, pause: Duration, input: impl Fn(u64) -> Value + Clone + Send + 'static) -> Self {
+    pub fn start(
+        fleet: &Fleet,
+        clients: usize,
+        pause: Duration,
+        input: impl Fn(u64) -> Value + Clone + Send + 'static,
+    ) -> Self {
         let (done, asked) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let mut tasks = tokio::task::JoinSet::new();
         for api in fleet.servers.iter().map(Process::api) {

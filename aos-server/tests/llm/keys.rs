@@ -12,11 +12,15 @@ use crate::setting;
 async fn a_changed_key_fails_no_call() {
     let turns = setting("AOS_LLM_TURNS", 3_u32);
     let claude = MockClaude::start().unwrap();
-    let free = [("CLAUDE_RATE_LIMIT_RPM", "1000000"), ("CLAUDE_RATE_LIMIT_TPM", "1000000000"), ("WORKER_CONCURRENCY", "64")];
+    let free =
+        [("CLAUDE_RATE_LIMIT_RPM", "1000000"), ("CLAUDE_RATE_LIMIT_TPM", "1000000000"), ("WORKER_CONCURRENCY", "64")];
     let fleet = Fleet::start(2, &claude, &free).await;
-    let load = Load::start(&fleet, 8, Duration::from_millis(60), |number| {
-        json!({"prompt": format!("question {number}"), "max_tokens": 16})
-    });
+    let load = Load::start(
+        &fleet,
+        8,
+        Duration::from_millis(60),
+        |number| json!({"prompt": format!("question {number}"), "max_tokens": 16}),
+    );
     let mut last = None;
     for turn in 0..turns {
         let (label, key) = (format!("key-{turn}"), format!("sk-ant-canary-{turn:04}"));

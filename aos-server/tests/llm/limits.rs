@@ -25,9 +25,12 @@ async fn hold(case: Case) {
     let limits = [("CLAUDE_RATE_LIMIT_RPM", "60"), ("CLAUDE_RATE_LIMIT_TPM", "100000"), ("WORKER_CONCURRENCY", "16")];
     let fleet = Fleet::start(3, &claude, &limits).await;
     let words = case.words;
-    let load = Load::start(&fleet, 16, Duration::ZERO, move |number| {
-        json!({"prompt": format!("{number} {}", "word ".repeat(words)), "max_tokens": 16})
-    });
+    let load = Load::start(
+        &fleet,
+        16,
+        Duration::ZERO,
+        move |number| json!({"prompt": format!("{number} {}", "word ".repeat(words)), "max_tokens": 16}),
+    );
     // Redis loses all it has, and is away for a while.
     tokio::time::sleep(MINUTE * minutes / 4).await;
     fleet.redis.cli(&["FLUSHALL"]).unwrap();

@@ -23,7 +23,8 @@ async fn a_storm_is_survived_and_accounted_for() {
     claude.on(Rule::new(Reply::error(ApiError::rate_limit(Duration::from_secs(1)))).percent(10, 1));
     claude.on(Rule::new(Reply::error(ApiError::overloaded())).percent(11, 2));
     claude.on(Rule::new(Reply::echo().delay(Duration::from_secs(4))).percent(12, 3));
-    let free = [("CLAUDE_RATE_LIMIT_RPM", "1000000"), ("CLAUDE_RATE_LIMIT_TPM", "1000000000"), ("WORKER_CONCURRENCY", "64")];
+    let free =
+        [("CLAUDE_RATE_LIMIT_RPM", "1000000"), ("CLAUDE_RATE_LIMIT_TPM", "1000000000"), ("WORKER_CONCURRENCY", "64")];
     let fleet = Fleet::start(1, &claude, &free).await;
     let api = fleet.api(0);
     let workflow = json!({

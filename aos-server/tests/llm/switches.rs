@@ -62,14 +62,19 @@ fn without_a_network_the_stub_answers() {
 async fn a_turned_switch_is_obeyed_everywhere_within_two_seconds() {
     let turns = setting("AOS_LLM_TURNS", 3_u32);
     let claude = MockClaude::start().unwrap();
-    let free = [("CLAUDE_RATE_LIMIT_RPM", "1000000"), ("CLAUDE_RATE_LIMIT_TPM", "1000000000"), ("WORKER_CONCURRENCY", "64")];
+    let free =
+        [("CLAUDE_RATE_LIMIT_RPM", "1000000"), ("CLAUDE_RATE_LIMIT_TPM", "1000000000"), ("WORKER_CONCURRENCY", "64")];
     let fleet = Fleet::start(2, &claude, &free).await;
-    let load = Load::start(&fleet, 8, Duration::from_millis(60), |number| {
-        json!({"prompt": format!("question {number}"), "max_tokens": 16})
-    });
+    let load = Load::start(
+        &fleet,
+        8,
+        Duration::from_millis(60),
+        |number| json!({"prompt": format!("question {number}"), "max_tokens": 16}),
+    );
     let answered = || claude.account().requests;
     for turn in 0..turns {
-        let (switch, api) = (["disable_live_adapters", "force_stub_adapter"][turn as usize % 2], fleet.api(turn as usize % 2));
+        let (switch, api) =
+            (["disable_live_adapters", "force_stub_adapter"][turn as usize % 2], fleet.api(turn as usize % 2));
         let path = format!("/v1/switches/{switch}");
         put(&api, &path, true).await;
         let acknowledged = Instant::now();

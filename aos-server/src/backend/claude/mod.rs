@@ -108,7 +108,8 @@ impl ClaudeAdapter {
         let reply = self.api.ask(asked).await?;
         let head = self.api.head(&reply);
         let response = self.response(reply, call).await.map_err(|failure| head.of(failure))?;
-        Ok(LlmAnswer { response, cost: None, request_id: head.request_id, room: head.room.map(Box::new) })
+        let room = head.room.map(Box::new);
+        Ok(LlmAnswer { request_id: head.request_id, room, ..LlmAnswer::new(response, None) })
     }
 
     async fn response(&self, mut reply: Reply, call: &LlmCall) -> Result<LlmResponse, LlmFailure> {

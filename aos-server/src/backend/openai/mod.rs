@@ -71,7 +71,7 @@ impl OpenAiAdapter {
         let reply = self.api.ask(Call { url, headers, body, streamed, deadline: call.deadline }).await?;
         let head = self.api.head(&reply);
         let response = self.response(reply, call).await.map_err(|failure| head.of(failure))?;
-        Ok(LlmAnswer { response, cost: None, request_id: head.request_id, room: None })
+        Ok(LlmAnswer { request_id: head.request_id, ..LlmAnswer::new(response, None) })
     }
 
     async fn response(&self, mut reply: Reply, call: &LlmCall) -> Result<LlmResponse, LlmFailure> {

@@ -62,7 +62,8 @@ impl Bench {
     fn new(answers: usize, requests: u64) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Metrics::new().unwrap();
-        let provider = Arc::new(Provider { calls: AtomicU64::new(0), may: Semaphore::new(answers), fails: Mutex::default() });
+        let provider =
+            Arc::new(Provider { calls: AtomicU64::new(0), may: Semaphore::new(answers), fails: Mutex::default() });
         let ledger = Arc::new(MemoryLedger::new(Arc::clone(&clock)));
         let book = Arc::new(PriceBook::builtin().unwrap());
         let account = Account::new(ledger.clone(), book, Arc::clone(&clock), metrics.clone());
@@ -164,7 +165,8 @@ async fn a_switch_that_is_turned_meanwhile_is_obeyed() {
     let failure = bench.invoke().await.unwrap_err();
     assert_eq!((failure.code(), failure.sent), (&codes::LLM_ADAPTER_DISABLED, Sent::No));
     // Nobody who asks the set of adapters notices: the stub answers.
-    let adapters = Adapters::new(Arc::clone(&bench.switches)).with(Arc::new(StubAdapter)).with(Arc::new(bench.guarded.clone()));
+    let adapters =
+        Adapters::new(Arc::clone(&bench.switches)).with(Arc::new(StubAdapter)).with(Arc::new(bench.guarded.clone()));
     let answer = adapters.invoke(Some("provider"), Bench::call()).await.unwrap();
     assert_eq!(answer.response.adapter, "stub");
     assert_eq!((bench.calls(), bench.states().await), (0, vec![CallState::NotSent]));
