@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aos_core::id::TenantId;
-use aos_core::limiter::{LimitRequest, Limiter, Verdict};
-use aos_core::memory::{RateLimits, VirtualClock};
+use aos_core::limiter::{Amount, LimitRequest, Limiter, RateLimits, Verdict};
+use aos_core::memory::VirtualClock;
 use aos_core::random::{Rng, Seed};
 use aos_core::time::{Clock, Timestamp};
 use aos_server::backend::redis::{Link, RedisLimiter};
 use aos_server::telemetry::Metrics;
 use aos_testkit::service::Redis;
 
-const LIMITS: RateLimits = RateLimits { requests: 60, tokens: 12_000 };
+/// Each of them is the one that binds, now and then.
+const LIMITS: RateLimits =
+    RateLimits { requests: 60, tokens: 12_000, input_tokens: Some(8_000), output_tokens: Some(6_000) };
 const REPLICAS: usize = 3;
 const MINUTE: u64 = 60_000;
 
@@ -40,7 +42,7 @@ struct Fleet {
 
 struct Grant {
     at: u64,
-    tokens: u64,
+    used: Amount,
 }
 
 impl Fleet {
@@ -53,7 +55,7 @@ impl Fleet {
             let url = format!("redis://replica{replica}:secret@127.0.0.1:{}", redis.port());
             let link = Link::open(&url, Metrics::new().unwrap(), PATIENCE).await.unwrap();
             let clock = Arc::new(clock.clone());
-            limiters.push(RedisLimiter::on_clock(link.clone(), LIMITS, || REPLICAS, clock));
+            limiters.push(RedisLimiter::on_clock(link.clone(), || REPLICAS, clock));
             links.push(link);
         }
         let rng = Rng::new(Seed::new(seed), "fleet");
@@ -88,12 +90,18 @@ impl Fleet {
         }
         // A fifth of the time a big one, within a third of the limit.
         let tokens = if self.rng.below(5) == 0 { 1 + self.rng.below(1_000) } else { 1 + self.rng.below(200) };
-        let request = LimitRequest { tenant: TenantId::default(), name: "model".into(), tokens };
+        let output_tokens = self.rng.below(tokens + 1);
+        let (tenant, name, input_tokens) = (TenantId::default(), "model".into(), tokens - output_tokens);
+        let request = LimitRequest { tenant, name, limits: LIMITS, input_tokens, output_tokens };
         match self.limiters[replica].acquire(&request).await {
             Verdict::Granted(ticket) => {
-                let used = if self.rng.below(2) == 0 { tokens } else { 1 + self.rng.below(tokens) };
+                let used = match self.rng.below(6) {
+                    0 => Amount::NONE,
+                    1..3 => Amount::call(input_tokens, self.rng.below(output_tokens + 1)),
+                    _ => request.amount(),
+                };
                 self.limiters[replica].settle(&request, ticket, used).await;
-                self.granted.push(Grant { at: now.as_millis(), tokens: used });
+                self.granted.push(Grant { at: now.as_millis(), used });
             }
             Verdict::Wait(wait) => self.patient_until[replica] = now.saturating_add(wait),
         }
@@ -160,17 +168,17 @@ impl Fleet {
     /// No minute, wherever it begins, has more than the limit and 5 %.
     #[track_caller]
     fn check(&self) {
-        let (mut first, mut requests, mut tokens) = (0, 0, 0);
+        let (mut first, mut sum, most) = (0, Amount::NONE, Amount::from(LIMITS));
         let start = self.granted.first().map_or(0, |grant| grant.at);
         for grant in &self.granted {
-            (requests, tokens) = (requests + 1, tokens + grant.tokens);
+            sum = sum.plus(grant.used);
             while self.granted[first].at + MINUTE <= grant.at {
-                (requests, tokens) = (requests - 1, tokens - self.granted[first].tokens);
+                sum = sum.minus(self.granted[first].used);
                 first += 1;
             }
             let s = (grant.at - start) / 1_000;
-            assert!(requests * 100 <= LIMITS.requests * 105, "{requests} requests in the minute before second {s}");
-            assert!(tokens * 100 <= LIMITS.tokens * 105, "{tokens} tokens in the minute before second {s}");
+            let fits = sum.fits(Amount(most.0.map(|most| most * 105 / 100)));
+            assert!(fits, "{sum:?} in the minute before second {s}, of {most:?}");
         }
     }
 }
