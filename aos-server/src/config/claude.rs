@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use aos_core::limiter::RateLimits;
 use url::Url;
 
 use crate::config::reader::{Reader, boolean, endpoint, integer, path};
@@ -28,6 +29,10 @@ pub struct Claude {
     pub requests_per_minute: u64,
     /// Tokens per minute.
     pub tokens_per_minute: u64,
+    /// Tokens read per minute, if they have a limit of their own.
+    pub input_tokens_per_minute: Option<u64>,
+    /// Tokens written per minute, if they have a limit of their own.
+    pub output_tokens_per_minute: Option<u64>,
 }
 
 impl Claude {
@@ -44,6 +49,8 @@ impl Claude {
         let base_url = reader.get(&table::ANTHROPIC_BASE_URL, endpoint);
         let requests_per_minute = reader.get(&table::RATE_LIMIT_RPM, integer(1..=10_000_000));
         let tokens_per_minute = reader.get(&table::RATE_LIMIT_TPM, integer(1..=10_000_000_000));
+        let input_tokens_per_minute = reader.optional(&table::RATE_LIMIT_ITPM, integer(1..=10_000_000_000));
+        let output_tokens_per_minute = reader.optional(&table::RATE_LIMIT_OTPM, integer(1..=10_000_000_000));
         let api_key = match (value?, file?) {
             (Some(_), Some(_)) => {
                 let other = table::ANTHROPIC_API_KEY.key;
@@ -57,7 +64,19 @@ impl Claude {
             base_url: base_url?,
             requests_per_minute: requests_per_minute?,
             tokens_per_minute: tokens_per_minute?,
+            input_tokens_per_minute: input_tokens_per_minute?,
+            output_tokens_per_minute: output_tokens_per_minute?,
         })
+    }
+
+    /// What a minute may have.
+    pub fn limits(&self) -> RateLimits {
+        RateLimits {
+            requests: self.requests_per_minute,
+            tokens: self.tokens_per_minute,
+            input_tokens: self.input_tokens_per_minute,
+            output_tokens: self.output_tokens_per_minute,
+        }
     }
 }
 
