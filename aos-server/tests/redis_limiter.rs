@@ -4,18 +4,22 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aos_core::id::TenantId;
-use aos_core::limiter::{LimitRequest, Limiter, Verdict};
-use aos_core::memory::{RateLimits, VirtualClock};
+use aos_core::limiter::{Amount, LimitRequest, Limiter, RateLimits, Verdict};
+use aos_core::memory::VirtualClock;
 use aos_core::random::{Rng, Seed};
 use aos_core::time::{Clock, Timestamp};
 use aos_server::backend::redis::{Link, RedisLimiter};
 use aos_server::telemetry::Metrics;
 use aos_testkit::service::Redis;
+use tokio::task::JoinSet;
 
-const LIMITS: RateLimits = RateLimits { requests: 60, tokens: 12_000 };
+/// Each of them is the one that binds, now and then.
+const LIMITS: RateLimits =
+    RateLimits { requests: 60, tokens: 12_000, input_tokens: Some(8_000), output_tokens: Some(6_000) };
 const REPLICAS: usize = 3;
 const MINUTE: u64 = 60_000;
 
@@ -29,10 +33,12 @@ struct Fleet {
     redis: Redis,
     clock: VirtualClock,
     links: Vec<Link>,
-    limiters: Vec<RedisLimiter>,
+    limiters: Vec<Arc<RedisLimiter>>,
     rng: Rng,
     /// How eager each replica is, as requests that it wants in 10 ticks.
     demand: [u64; REPLICAS],
+    /// How many tokens most requests have at most; some have five times as many.
+    tokens: u64,
     granted: Vec<Grant>,
     /// Asked again not before that.
     patient_until: [Timestamp; REPLICAS],
@@ -40,7 +46,7 @@ struct Fleet {
 
 struct Grant {
     at: u64,
-    tokens: u64,
+    used: Amount,
 }
 
 impl Fleet {
@@ -53,16 +59,16 @@ impl Fleet {
             let url = format!("redis://replica{replica}:secret@127.0.0.1:{}", redis.port());
             let link = Link::open(&url, Metrics::new().unwrap(), PATIENCE).await.unwrap();
             let clock = Arc::new(clock.clone());
-            limiters.push(RedisLimiter::on_clock(link.clone(), LIMITS, || REPLICAS, clock));
+            limiters.push(Arc::new(RedisLimiter::on_clock(link.clone(), || REPLICAS, clock)));
             links.push(link);
         }
         let rng = Rng::new(Seed::new(seed), "fleet");
         let patient_until = [Timestamp::EPOCH; REPLICAS];
-        Self { redis, clock, links, limiters, rng, demand: [0; REPLICAS], granted: Vec::new(), patient_until }
+        Self { redis, clock, links, limiters, rng, demand: [0; REPLICAS], tokens: 200, granted: Vec::new(), patient_until }
     }
 
-    /// Lets so many seconds pass, in which everybody wants what it wants. Gives how many requests were granted.
-    async fn pass(&mut self, seconds: u64) -> usize {
+    /// Lets so many seconds pass, in which everybody wants what it wants. Gives how many calls were made.
+    async fn pass(&mut self, seconds: u64) -> u64 {
         let before = self.granted.len();
         for tick in 0..seconds * 4 {
             self.clock.advance(TICK);
@@ -78,7 +84,7 @@ impl Fleet {
                 }
             }
         }
-        self.granted.len() - before
+        self.granted[before..].iter().map(|grant| grant.used.requests()).sum()
     }
 
     async fn ask(&mut self, replica: usize) {
@@ -87,13 +93,20 @@ impl Fleet {
             return;
         }
         // A fifth of the time a big one, within a third of the limit.
-        let tokens = if self.rng.below(5) == 0 { 1 + self.rng.below(1_000) } else { 1 + self.rng.below(200) };
-        let request = LimitRequest { tenant: TenantId::default(), name: "model".into(), tokens };
+        let most = if self.rng.below(5) == 0 { self.tokens * 5 } else { self.tokens };
+        let tokens = 1 + self.rng.below(most);
+        let output_tokens = self.rng.below(tokens + 1);
+        let (tenant, name, input_tokens) = (TenantId::default(), "model".into(), tokens - output_tokens);
+        let request = LimitRequest { tenant, name, limits: LIMITS, input_tokens, output_tokens };
         match self.limiters[replica].acquire(&request).await {
             Verdict::Granted(ticket) => {
-                let used = if self.rng.below(2) == 0 { tokens } else { 1 + self.rng.below(tokens) };
+                let used = match self.rng.below(6) {
+                    0 => Amount::NONE,
+                    1..3 => Amount::call(input_tokens, self.rng.below(output_tokens + 1)),
+                    _ => request.amount(),
+                };
                 self.limiters[replica].settle(&request, ticket, used).await;
-                self.granted.push(Grant { at: now.as_millis(), tokens: used });
+                self.granted.push(Grant { at: now.as_millis(), used });
             }
             Verdict::Wait(wait) => self.patient_until[replica] = now.saturating_add(wait),
         }
@@ -160,17 +173,17 @@ impl Fleet {
     /// No minute, wherever it begins, has more than the limit and 5 %.
     #[track_caller]
     fn check(&self) {
-        let (mut first, mut requests, mut tokens) = (0, 0, 0);
+        let (mut first, mut sum, most) = (0, Amount::NONE, Amount::from(LIMITS));
         let start = self.granted.first().map_or(0, |grant| grant.at);
         for grant in &self.granted {
-            (requests, tokens) = (requests + 1, tokens + grant.tokens);
+            sum = sum.plus(grant.used);
             while self.granted[first].at + MINUTE <= grant.at {
-                (requests, tokens) = (requests - 1, tokens - self.granted[first].tokens);
+                sum = sum.minus(self.granted[first].used);
                 first += 1;
             }
             let s = (grant.at - start) / 1_000;
-            assert!(requests * 100 <= LIMITS.requests * 105, "{requests} requests in the minute before second {s}");
-            assert!(tokens * 100 <= LIMITS.tokens * 105, "{tokens} tokens in the minute before second {s}");
+            let fits = sum.fits(Amount(most.0.map(|most| most * 105 / 100)));
+            assert!(fits, "{sum:?} in the minute before second {s}, of {most:?}");
         }
     }
 }
@@ -182,7 +195,7 @@ fn add_user(redis: &Redis, replica: usize) {
 }
 
 /// A minute's worth of requests.
-const FULL: usize = LIMITS.requests as usize;
+const FULL: u64 = LIMITS.requests;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_limit_through_flush_and_outage() {
@@ -292,4 +305,78 @@ async fn any_trouble_after_any_other_and_any_load() {
         }
         fleet.check();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_the_limit_is_used_with_redis_and_without() {
+    let mut fleet = Fleet::new(5).await;
+    // Requests are what is scarce.
+    (fleet.demand, fleet.tokens) = ([8, 8, 8], 20);
+    fleet.pass(60).await;
+    let enough = |what: &str, minutes: u64, made: u64| {
+        println!("{what}: {made} of {}", FULL * minutes);
+        assert!(made * 100 >= FULL * minutes * 95, "{what}: {made} calls in {minutes} minutes of {FULL}");
+    };
+    enough("with Redis", 5, fleet.pass(300).await);
+    let mut made = 0;
+    for _ in 0..5 {
+        fleet.redis.cli(&["FLUSHDB"]).unwrap();
+        made += fleet.pass(60).await;
+    }
+    enough("flushed every minute", 5, made);
+    fleet.redis.kill().unwrap();
+    enough("without Redis", 5, fleet.pass(300).await);
+    fleet.redis.restart().unwrap();
+    (0..REPLICAS).for_each(|replica| add_user(&fleet.redis, replica));
+    fleet.connected().await;
+    enough("with another Redis", 5, fleet.pass(300).await);
+    fleet.check();
+}
+
+/// Time stands still, and everything else happens at once: promises are used up while steps and reports are under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_many_want_at_once_is_granted_once() {
+    const MANY: RateLimits = RateLimits::new(3_000, 150_000);
+    let fleet = Fleet::new(6).await;
+    for _ in 0..2 {
+        for limiter in &fleet.limiters {
+            limiter.report().await.unwrap();
+        }
+    }
+    let made = Arc::new(AtomicU64::new(0));
+    let (mut callers, mut reports) = (JoinSet::new(), JoinSet::new());
+    for limiter in &fleet.limiters {
+        for _ in 0..8 {
+            let (limiter, made) = (Arc::clone(limiter), Arc::clone(&made));
+            callers.spawn(async move {
+                let (tenant, name) = (TenantId::default(), "model".into());
+                let request = LimitRequest { tenant, name, limits: MANY, input_tokens: 30, output_tokens: 30 };
+                let mut refused = 0;
+                while refused < 50 {
+                    match limiter.acquire(&request).await {
+                        Verdict::Granted(ticket) if ticket % 8 == 0 => {
+                            limiter.settle(&request, ticket, Amount::NONE).await;
+                        }
+                        Verdict::Granted(ticket) => {
+                            made.fetch_add(1, Ordering::Relaxed);
+                            limiter.settle(&request, ticket, Amount::call(30, 20)).await;
+                        }
+                        Verdict::Wait(_) => refused += 1,
+                    }
+                }
+            });
+        }
+        let limiter = Arc::clone(limiter);
+        reports.spawn(async move {
+            loop {
+                let _ = limiter.report().await;
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    while let Some(done) = callers.join_next().await {
+        done.unwrap();
+    }
+    let made = made.load(Ordering::Relaxed);
+    assert!(made <= MANY.requests && made * 100 >= MANY.requests * 95, "{made}");
 }

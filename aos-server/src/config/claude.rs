@@ -1,5 +1,6 @@
 //! The Claude adapter, and the operator's controls over live adapters.
 
+use aos_core::limiter::RateLimits;
 use url::Url;
 
 use crate::config::keys::KeySource;
@@ -17,6 +18,10 @@ pub struct Claude {
     pub requests_per_minute: u64,
     /// Tokens per minute.
     pub tokens_per_minute: u64,
+    /// Tokens read per minute, if they have a limit of their own.
+    pub input_tokens_per_minute: Option<u64>,
+    /// Tokens written per minute, if they have a limit of their own.
+    pub output_tokens_per_minute: Option<u64>,
 }
 
 impl Claude {
@@ -25,12 +30,26 @@ impl Claude {
         let base_url = reader.get(&table::ANTHROPIC_BASE_URL, endpoint);
         let requests_per_minute = reader.get(&table::RATE_LIMIT_RPM, integer(1..=10_000_000));
         let tokens_per_minute = reader.get(&table::RATE_LIMIT_TPM, integer(1..=10_000_000_000));
+        let input_tokens_per_minute = reader.optional(&table::RATE_LIMIT_ITPM, integer(1..=10_000_000_000));
+        let output_tokens_per_minute = reader.optional(&table::RATE_LIMIT_OTPM, integer(1..=10_000_000_000));
         Some(Self {
             api_key: api_key?,
             base_url: base_url?,
             requests_per_minute: requests_per_minute?,
             tokens_per_minute: tokens_per_minute?,
+            input_tokens_per_minute: input_tokens_per_minute?,
+            output_tokens_per_minute: output_tokens_per_minute?,
         })
+    }
+
+    /// What a minute may have.
+    pub fn limits(&self) -> RateLimits {
+        RateLimits {
+            requests: self.requests_per_minute,
+            tokens: self.tokens_per_minute,
+            input_tokens: self.input_tokens_per_minute,
+            output_tokens: self.output_tokens_per_minute,
+        }
     }
 }
 

@@ -55,6 +55,8 @@ settings! {
         FORCE_STUB_ADAPTER = "FORCE_STUB_ADAPTER", "`true` or `false`", Some("false"), "true", plain, "Send every model call to the deterministic stub.";
         RATE_LIMIT_RPM = "CLAUDE_RATE_LIMIT_RPM", "an integer from 1 to 10000000", Some("60"), "60", plain, "Requests to Claude per minute.";
         RATE_LIMIT_TPM = "CLAUDE_RATE_LIMIT_TPM", "an integer from 1 to 10000000000", Some("100000"), "100000", plain, "Tokens to and from Claude per minute.";
+        RATE_LIMIT_ITPM = "CLAUDE_RATE_LIMIT_ITPM", "an integer from 1 to 10000000000", None, "80000", plain, "Tokens to Claude per minute, beside the limit of all tokens. Not set, there is no such limit.";
+        RATE_LIMIT_OTPM = "CLAUDE_RATE_LIMIT_OTPM", "an integer from 1 to 10000000000", None, "20000", plain, "Tokens from Claude per minute, beside the limit of all tokens. Not set, there is no such limit.";
     }
     "Running": {
         WORKER_CONCURRENCY = "WORKER_CONCURRENCY", "an integer from 0 to 10000", Some("64"), "64", plain, "Runs that one process advances at the same time. With 0 a server only answers requests, and workers elsewhere advance the runs.";

@@ -1,5 +1,7 @@
 //! What settings become, and how wrong ones are refused.
 
+use aos_core::limiter::RateLimits;
+
 use super::*;
 use crate::telemetry::log::LogFormat;
 
@@ -23,7 +25,7 @@ fn nothing_set_gives_the_defaults() {
     let config = load(&[("PATH", "/bin"), ("HOST", ""), ("PORT", " ")]).unwrap();
     assert_eq!(config.listen.address().to_string(), "127.0.0.1:8000");
     assert_eq!(config.database, Database::Sqlite("aos-data/aos.db".into()));
-    assert_eq!((config.claude.requests_per_minute, config.claude.tokens_per_minute), (60, 100_000));
+    assert_eq!(config.claude.limits(), RateLimits::new(60, 100_000));
     assert_eq!(config.claude.base_url.as_str(), "https://api.anthropic.com/");
     assert_eq!((config.claude.api_key, config.switches), (None, AdapterSwitches::default()));
     assert_eq!((config.log.filter.as_str(), config.log.format), ("info", LogFormat::Text));
@@ -98,6 +100,8 @@ fn values_that_are_wrong_are_named_with_an_example() {
         ("FORCE_STUB_ADAPTER", "2", "is not `true` or `false`"),
         ("CLAUDE_RATE_LIMIT_RPM", "0", "integer from 1"),
         ("CLAUDE_RATE_LIMIT_TPM", "1.5", "integer from 1"),
+        ("CLAUDE_RATE_LIMIT_ITPM", "0", "integer from 1"),
+        ("CLAUDE_RATE_LIMIT_OTPM", "-1", "integer from 1"),
         ("LOG_LEVEL", "loud", "is not `error`"),
         ("LOG_LEVEL", "aos=loud", "is not `error`"),
         ("LOG_FORMAT", "xml", "is not `text` or `json`"),

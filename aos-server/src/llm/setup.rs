@@ -114,13 +114,7 @@ pub fn adapters(config: &Config, around: &Surroundings) -> Result<Adapters, Fail
     adapters = adapters.expect_live(claude::NAME).expect_live(openai::NAME).default_adapter(STUB);
     if let Some(adapter) = ClaudeAdapter::from_config(&config.claude)? {
         // Whoever gave a key for Claude wants answers from there; whoever runs another server beside it names it.
-        let limits = RateLimits {
-            requests: config.claude.requests_per_minute,
-            tokens: config.claude.tokens_per_minute,
-            input_tokens: None,
-            output_tokens: None,
-        };
-        adapters = adapters.with(around.guard(Arc::new(adapter), limits, &switches)).default_adapter(claude::NAME);
+        adapters = adapters.with(around.guard(Arc::new(adapter), config.claude.limits(), &switches)).default_adapter(claude::NAME);
     }
     if let Some(adapter) = OpenAiAdapter::from_config(&config.openai)? {
         adapters = adapters.with(around.guard(Arc::new(adapter), UNLIMITED, &switches));

@@ -118,7 +118,7 @@ mod tests {
         Timestamp::from_millis(s * 1_000)
     }
 
-    fn window() -> Window {
+    fn empty() -> Window {
         Window::new(Duration::from_secs(1))
     }
 
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn who_was_promised_nothing_waits_until_it_is_sure() {
-        let (mut alone, mut window) = (Alone::new(at(100)), window());
+        let (mut alone, mut window) = (Alone::new(at(100)), empty());
         for s in [100, 130, 164] {
             assert_eq!(alone.judge(at(s), CALL, &window, MOST, 3), Err(at(165)), "{s}");
         }
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_promise_is_kept_and_what_ends_is_shared() {
-        let mut window = window();
+        let mut window = empty();
         // 15 of the 60 were granted here, 40 s before the answer; everything ends evenly.
         for _ in 0..15 {
             window.grant(at(60), CALL);
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_no_share_could_hold_goes_alone_and_late() {
-        let (mut alone, mut window) = (Alone::new(at(0)), window());
+        let (mut alone, mut window) = (Alone::new(at(0)), empty());
         // 4,000 tokens of 6,000 are two minutes of a third.
         assert_eq!(alone.judge(at(1), Amount::call(4_000, 0), &window, MOST, 3), Err(at(65 + 120)));
         assert_eq!(alone.judge(at(185), Amount::call(4_000, 0), &window, MOST, 3), Ok(()));
@@ -181,12 +181,12 @@ mod tests {
         assert_eq!(alone.judge(at(186), Amount::call(1, 0), &window, MOST, 3), Err(at(245)));
         // Of 60 requests no hundredth is a whole one.
         alone.heard_at = at(1_000);
-        assert_eq!(alone.judge(at(1_065), Amount::call(1, 0), &window(), MOST, 100), Err(at(1_165)));
+        assert_eq!(alone.judge(at(1_065), Amount::call(1, 0), &empty(), MOST, 100), Err(at(1_165)));
     }
 
     #[test]
     fn what_may_still_be_granted_is_never_more_than_the_share() {
-        let mut window = window();
+        let mut window = empty();
         for _ in 0..15 {
             window.grant(at(100), CALL);
         }
