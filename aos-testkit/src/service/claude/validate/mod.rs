@@ -80,6 +80,11 @@ pub(super) fn messages<'m>(
     for check in OF_SHAPE {
         check(body_map, counting).map_err(ApiError::invalid_request)?;
     }
+    // Nothing is held between requests; the SDKs' tool runners send the whole conversation then.
+    if body_map.get("thread").is_some_and(|thread| !thread.is_null()) {
+        let refused = ApiError::invalid_request("thread: Threads are not supported for this request.");
+        return Err(refused.code("thread_unsupported_request"));
+    }
     let name = text(body_map, "model").unwrap_or_default();
     let model = model(name).ok_or_else(|| ApiError::not_found(format!("model: {name}")))?;
     let input_tokens = tokens::of_request(body);
@@ -91,7 +96,7 @@ pub(super) fn messages<'m>(
 }
 
 /// Fields and what each must be.
-const FIELDS: [(&str, Kind); 24] = [
+const FIELDS: [(&str, Kind); 29] = [
     ("model", Kind::Text),
     ("messages", Kind::List),
     ("max_tokens", Kind::Count),
@@ -108,13 +113,18 @@ const FIELDS: [(&str, Kind); 24] = [
     ("thinking", Kind::Object),
     ("output_config", Kind::Object),
     ("cache_control", Kind::Object),
+    ("billing_policy", Kind::Any),
+    ("compaction", Kind::Any),
     ("container", Kind::Any),
     ("context_management", Kind::Object),
     ("diagnostics", Kind::Object),
+    ("fallback_credit_token", Kind::Any),
+    ("fallbacks", Kind::Any),
     ("inference_geo", Kind::Text),
     ("mcp_servers", Kind::List),
     ("output_format", Kind::Object),
     ("speed", Kind::Text),
+    ("thread", Kind::Any),
     ("user_profile_id", Kind::Text),
 ];
 
