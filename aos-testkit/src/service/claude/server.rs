@@ -60,7 +60,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Accepts connections for ever.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Too many open files, for one: it may be better in a moment.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        };
         let (socket, reset) = Socket::new(stream);
         let take = |left: u64| left.checked_sub(1);
         if shared.resets.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok() {
