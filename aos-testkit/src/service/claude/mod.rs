@@ -11,6 +11,7 @@ mod latency;
 mod limits;
 mod message;
 mod model;
+mod product;
 mod reply;
 mod request;
 mod rule;
