@@ -109,7 +109,7 @@ impl ApiError {
         Self::new(529, "overloaded_error", "Overloaded")
     }
 
-    /// One of each error that the API documents, with the status and type that it has there.
+    /// One of each error that the API documents or its SDKs have a class for, with its status and type.
     pub fn documented() -> Vec<Self> {
         vec![
             Self::invalid_request("messages: at least one message is required"),
