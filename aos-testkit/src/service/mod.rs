@@ -1,5 +1,6 @@
 //! Throw-away services for tests: a private Postgres, a pooler before it, a private Redis and a load balancer on free ports,
-//! with their data in a temporary directory; and what makes trouble for those who use them: a proxy, a wrong clock.
+//! with their data in a temporary directory; a Claude API; and what makes trouble for those who use them: a proxy, a wrong
+//! clock.
 //!
 //! What is not installed is installed first, where that is possible; a test never passes because a service is missing.
 //!

@@ -44,7 +44,7 @@ fn usage_is_summed_by_model_and_statuses_are_counted() {
 #[test]
 fn nothing_is_lost_under_load() {
     let claude = MockClaude::start().unwrap();
-    claude.on(Rule::new(Reply::error(ApiError::api_error())).percent(20, 3));
+    claude.on(Rule::new(Reply::error(ApiError::internal())).percent(20, 3));
     let answers: Vec<(u16, u64)> = thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|thread| {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aos_testkit::service::MockClaude;
-use aos_testkit::service::claude::{Limits, Scope};
+use aos_testkit::service::claude::{Limits, Reply, Scope, Usage};
 use serde_json::json;
 
 use super::client::{Client, ask};
@@ -87,16 +87,19 @@ fn tokens_are_limited_too() {
     let claude = MockClaude::builder().limits(limits).start().unwrap();
     let mut client = Client::new(&claude);
     let mut status = |text: &str, max_tokens: u64| {
+        claude.push(Reply::text("x").usage(Usage::new(1, 50)));
         let answer = client.messages(&ask(text, json!({"max_tokens": max_tokens})));
         (answer.status, answer.json()["error"]["message"].as_str().unwrap_or_default().to_owned())
     };
     // The estimate of the output is corrected, so that the second passes.
     assert_eq!(status("x", 90).0, 200);
-    assert_eq!(status("x", 90).0, 200);
-    let (refused, message) = status(&"x".repeat(400), 1);
-    assert_eq!(refused, 429);
-    assert!(message.contains("100 input tokens per minute"), "{message}");
+    assert_eq!(status("x", 50).0, 200);
     let (refused, message) = status("x", 100);
     assert_eq!(refused, 429);
     assert!(message.contains("100 output tokens per minute"), "{message}");
+    let (refused, message) = status(&"x".repeat(4_000), 1);
+    assert_eq!(refused, 429);
+    assert!(message.contains("100 input tokens per minute"), "{message}");
+    // Refused requests use up no answers.
+    assert_eq!(claude.queued(), 2);
 }

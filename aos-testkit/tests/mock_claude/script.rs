@@ -40,6 +40,10 @@ fn other_endpoints_have_rules_of_their_own() {
     let body = json!({"model": "claude-opus-5-5", "messages": [{"role": "user", "content": "x"}]}).to_string();
     assert_eq!(client.call("POST", "/v1/messages/count_tokens", &body).unwrap().status, 529);
     assert_eq!(client.call("GET", "/v1/models", "").unwrap().body, "{}");
+    claude.clear();
+    claude.on(Rule::new(Reply::echo().header("x-seen", "1")).endpoint(Endpoint::CountTokens));
+    let counted = client.call("POST", "/v1/messages/count_tokens", &body).unwrap();
+    assert_eq!((counted.json(), counted.header("x-seen")), (json!({"input_tokens": 8}), Some("1")));
     assert_eq!(client.messages(&ask("x", json!({}))).status, 200);
 }
 

@@ -29,6 +29,7 @@ const seen = {};
 const ask = (text, more = {}) => ({ model, max_tokens: 1000, messages: [{ role: "user", content: text }], ...more });
 
 const note = (message, requestId = message._request_id) => {
+  assert.ok(requestId);
   seen[requestId] = [message.usage.input_tokens, message.usage.output_tokens];
   return message;
 };
@@ -108,10 +109,9 @@ async function tools() {
 
 async function structured() {
   const Trip = z.object({ city: z.string(), days: z.int() });
-  const message = note(
-    await client.messages.parse(ask("a trip", { output_config: { format: zodOutputFormat(Trip) } })),
-  );
-  Trip.parse(message.parsed_output);
+  const request = ask("a trip", { output_config: { format: zodOutputFormat(Trip) } });
+  Trip.parse((await client.messages.parse(request)).parsed_output);
+  Trip.parse((await streamed(request)).parsed_output);
 }
 
 async function countingAndModels() {

@@ -90,7 +90,7 @@ impl ApiError {
     }
 
     /// 500: something is wrong with the provider.
-    pub fn api_error() -> Self {
+    pub fn internal() -> Self {
         Self::new(500, "api_error", "Internal server error")
     }
 
@@ -109,7 +109,7 @@ impl ApiError {
         Self::new(529, "overloaded_error", "Overloaded")
     }
 
-    /// One of each error that the API documents, with the status and type that it has there.
+    /// One of each error that the API documents or its SDKs have a class for, with its status and type.
     pub fn documented() -> Vec<Self> {
         vec![
             Self::invalid_request("messages: at least one message is required"),
@@ -122,7 +122,7 @@ impl ApiError {
             Self::request_too_large(),
             Self::rate_limit(Duration::from_secs(1)),
             Self::spend_limit(),
-            Self::api_error(),
+            Self::internal(),
             Self::unavailable(),
             Self::timeout(),
             Self::overloaded(),

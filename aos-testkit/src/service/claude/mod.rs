@@ -11,6 +11,7 @@ mod latency;
 mod limits;
 mod message;
 mod model;
+mod product;
 mod reply;
 mod request;
 mod rule;
@@ -98,7 +99,7 @@ impl Default for Builder {
     fn default() -> Self {
         let threads = thread::available_parallelism().map_or(1, usize::from).min(2);
         let models = Model::known();
-        Self { keys: Vec::new(), models, latency: Latency::None, limits: None, keep: 100_000, threads, port: 0 }
+        Self { keys: Vec::new(), models, latency: Latency::None, limits: None, keep: 10_000, threads, port: 0 }
     }
 }
 
@@ -128,7 +129,7 @@ impl Builder {
         self
     }
 
-    /// Remembers so many of the last requests and records (100,000 when nothing is said). The account and the peaks are
+    /// Remembers so many of the last requests and records (10,000 when nothing is said). The account and the peaks are
     /// of all.
     pub const fn keep(mut self, requests: usize) -> Self {
         self.keep = requests;

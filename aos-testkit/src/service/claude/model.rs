@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::error::ApiError;
+
 /// A model and what it can do. What it can't is refused as the API refuses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
@@ -146,4 +148,33 @@ impl Model {
         });
         words.collect::<Vec<_>>().join(" ")
     }
+}
+
+/// A page of `GET /v1/models`.
+pub(super) fn page(models: &[Model], query: &str) -> Result<Value, ApiError> {
+    let parameter = |name: &str| query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
+    let limit = match parameter("limit").map(|(_, value)| value.parse::<usize>()) {
+        None => 20,
+        Some(Ok(limit)) if (1..=1_000).contains(&limit) => limit,
+        Some(_) => return Err(ApiError::invalid_request("limit: Input should be between 1 and 1000")),
+    };
+    let position = |name| {
+        let Some((_, id)) = parameter(name) else { return Ok(None) };
+        let position = models.iter().position(|model| model.id == id);
+        position.map(Some).ok_or_else(|| ApiError::invalid_request(format!("{name}: {id} is not a model")))
+    };
+    let (after, before) = (position("after_id")?, position("before_id")?);
+    let (from, to) = match (after, before) {
+        (Some(after), _) => (after + 1, models.len()),
+        (None, Some(before)) => (before.saturating_sub(limit), before),
+        (None, None) => (0, models.len()),
+    };
+    let shown = &models[from..to.min(from + limit)];
+    let has_more = if before.is_some() { from > 0 } else { from + shown.len() < models.len() };
+    Ok(json!({
+        "data": shown.iter().map(Model::json).collect::<Vec<_>>(),
+        "has_more": has_more,
+        "first_id": shown.first().map(|model| &model.id),
+        "last_id": shown.last().map(|model| &model.id)
+    }))
 }

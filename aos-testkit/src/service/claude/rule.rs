@@ -63,7 +63,8 @@ impl Rule {
         }
     }
 
-    /// For requests to this endpoint.
+    /// For requests to this endpoint. Where the API does not answer with messages, one stands for the usual answer: what
+    /// happens to it on its way is what counts.
     #[must_use]
     pub const fn endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoint = endpoint;

@@ -33,11 +33,8 @@ pub(super) struct Subject<'a> {
 /// What is wrong.
 type Wrong = Result<(), String>;
 
-/// Needs no model.
-const OF_SHAPE: [fn(&Map<String, Value>, bool) -> Wrong; 3] = [known_fields, required_fields, types_of_fields];
-
-/// Needs to know what the model can do.
-const OF_MEANING: [fn(&Subject<'_>) -> Wrong; 16] = [
+/// What is checked once the fields are there and the model is known.
+const CHECKS: [fn(&Subject<'_>) -> Wrong; 16] = [
     conversation::roles,
     conversation::blocks,
     conversation::content,
@@ -77,21 +74,24 @@ pub(super) fn messages<'m>(
     let Some(body_map) = body.as_object() else {
         return Err(ApiError::invalid_request("Input should be a valid dictionary"));
     };
-    for check in OF_SHAPE {
-        check(body_map, counting).map_err(ApiError::invalid_request)?;
+    fields(body_map, counting).map_err(ApiError::invalid_request)?;
+    // Nothing is held between requests; the SDKs' tool runners send the whole conversation then.
+    if body_map.get("thread").is_some_and(|thread| !thread.is_null()) {
+        let refused = ApiError::invalid_request("thread: Threads are not supported for this request.");
+        return Err(refused.code("thread_unsupported_request"));
     }
     let name = text(body_map, "model").unwrap_or_default();
     let model = model(name).ok_or_else(|| ApiError::not_found(format!("model: {name}")))?;
     let input_tokens = tokens::of_request(body);
     let subject = Subject { body: body_map, model, newest: version == NEWEST, counting, input_tokens };
-    for check in OF_MEANING {
+    for check in CHECKS {
         check(&subject).map_err(ApiError::invalid_request)?;
     }
     Ok((model, input_tokens))
 }
 
 /// Fields and what each must be.
-const FIELDS: [(&str, Kind); 24] = [
+const FIELDS: [(&str, Kind); 29] = [
     ("model", Kind::Text),
     ("messages", Kind::List),
     ("max_tokens", Kind::Count),
@@ -108,13 +108,18 @@ const FIELDS: [(&str, Kind); 24] = [
     ("thinking", Kind::Object),
     ("output_config", Kind::Object),
     ("cache_control", Kind::Object),
+    ("billing_policy", Kind::Any),
+    ("compaction", Kind::Any),
     ("container", Kind::Any),
     ("context_management", Kind::Object),
     ("diagnostics", Kind::Object),
+    ("fallback_credit_token", Kind::Any),
+    ("fallbacks", Kind::Any),
     ("inference_geo", Kind::Text),
     ("mcp_servers", Kind::List),
     ("output_format", Kind::Object),
     ("speed", Kind::Text),
+    ("thread", Kind::Any),
     ("user_profile_id", Kind::Text),
 ];
 
@@ -159,28 +164,20 @@ impl Kind {
     }
 }
 
-fn known_fields(body: &Map<String, Value>, _: bool) -> Wrong {
-    match body.keys().find(|field| !FIELDS.iter().any(|(known, _)| known == field)) {
-        Some(unknown) => Err(format!("{unknown}: Extra inputs are not permitted")),
-        None => Ok(()),
+/// No field is unknown, the required ones are there, and each is of its kind.
+fn fields(body: &Map<String, Value>, counting: bool) -> Wrong {
+    if let Some(unknown) = body.keys().find(|field| !FIELDS.iter().any(|(known, _)| known == field)) {
+        return Err(format!("{unknown}: Extra inputs are not permitted"));
     }
-}
-
-fn required_fields(body: &Map<String, Value>, counting: bool) -> Wrong {
-    let required = ["model", "messages", "max_tokens"].into_iter().take(if counting { 2 } else { 3 });
-    match required.into_iter().find(|field| !body.contains_key(*field)) {
-        Some(missing) => Err(format!("{missing}: Field required")),
-        None => Ok(()),
+    let required: &[_] = if counting { &["model", "messages"] } else { &["model", "messages", "max_tokens"] };
+    if let Some(missing) = required.iter().find(|field| !body.contains_key(**field)) {
+        return Err(format!("{missing}: Field required"));
     }
-}
-
-fn types_of_fields(body: &Map<String, Value>, _: bool) -> Wrong {
     for (field, kind) in FIELDS {
-        match body.get(field) {
-            Some(value) if !kind.is(value) && !(value.is_null() && NULLABLE.contains(&field)) => {
-                return Err(format!("{field}: Input should be a valid {}", kind.words()));
-            }
-            _ => {}
+        let Some(value) = body.get(field) else { continue };
+        let may_be = kind.is(value) || value.is_null() && NULLABLE.contains(&field);
+        if !may_be {
+            return Err(format!("{field}: Input should be a valid {}", kind.words()));
         }
     }
     Ok(())
