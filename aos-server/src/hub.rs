@@ -208,7 +208,8 @@ impl Drop for Watch {
     }
 }
 
-/// A journal store that tells the hub and the metrics what was made durable, and has every ended run verified.
+/// A journal store that tells the hub and the metrics what was made durable, and has every ended run verified. What a run
+/// was created with needs no telling: whoever finds the run finds that.
 pub struct HeardJournal {
     inner: Arc<dyn JournalStore>,
     hub: Arc<Hub>,
