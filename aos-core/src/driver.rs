@@ -1,9 +1,11 @@
 //! The only async loop: between an engine and the contracts of a host, under any runtime.
 //!
-//! [`drive`] advances one claimed run until it has ended, is parked, or belongs to somebody else. It spawns nothing
-//! and knows no runtime: it works under tokio, smol and a plain `block_on` alike. Prolonging leases is the caller's.
+//! [`drive`] advances one claimed run until it has ended, is parked, or belongs to somebody else. [`create`] makes a run
+//! that the host is to drive at once, and has its first entries made durable with it. Both spawn nothing and know no
+//! runtime: they work under tokio, smol and a plain `block_on` alike. Prolonging leases is the caller's.
 
 mod attempt;
+mod begin;
 mod child;
 mod host;
 mod pause;
@@ -13,6 +15,7 @@ use std::task::{Context, Poll};
 
 use futures_util::future::poll_fn;
 
+pub use begin::{Begun, create};
 pub use host::{Host, NoObserver, Observer, RunReport, Stores};
 
 use attempt::InFlight;
@@ -22,7 +25,7 @@ use crate::engine::{Batch, Engine, RunOptions, Step};
 use crate::error::{Failure, codes};
 use crate::event::{Fact, HostEffect, RunFinished};
 use crate::journal::{Append, Line, Transition};
-use crate::runs::{Claim, Lease, Message, RunRecord, StoreError};
+use crate::runs::{Claim, Lease, Message, NewRun, StoreError};
 use crate::skill::CrashClass;
 use crate::time::Timestamp;
 use crate::workflow::Plan;
@@ -52,33 +55,35 @@ const FIRST_EPOCH: u64 = 1;
 /// A store that fails, a journal that is damaged, or a program that drifts from it. The lease is still held then:
 /// the caller decides whether to release it.
 pub async fn drive(host: &Host, claim: Claim) -> Result<Driven, Failure> {
-    let Claim { lease, record } = claim;
-    // Under the first lease of a run there is nothing to read, unless this is not the first time that it is driven
-    // under it: then its first append is refused, before anything but pure skills was executed.
-    if lease.epoch == FIRST_EPOCH && record.new.forked_from.is_none() {
-        let plan = host.plan(&record.new.plan).await?;
-        match advance(host, &lease, &record, start(host, &record, plan)?).await {
+    // Under the first lease of a run there is nothing to read, unless its creation wrote something or this is not the
+    // first time that it is driven under it: then its first append is refused, before anything but pure skills was
+    // executed.
+    if claim.lease.epoch == FIRST_EPOCH && claim.record.new.forked_from.is_none() {
+        let plan = host.plan(&claim.record.new.plan).await?;
+        match advance(host, &claim, start(host, &claim.record.new, plan)?).await {
             Err(failure) if failure.code == codes::FENCED => {}
             driven => return driven,
         }
     }
-    advance(host, &lease, &record, load(host, &record, &lease).await?).await
+    advance(host, &claim, load(host, &claim).await?).await
 }
 
-async fn advance(host: &Host, lease: &Lease, record: &RunRecord, engine: Engine) -> Result<Driven, Failure> {
-    let unsaved = Batch { first_index: engine.next_index(), ..Batch::default() };
-    let in_flight = InFlight::new(&record.new);
-    let mut run = Run { host, lease: lease.clone(), engine, in_flight, unsaved };
+async fn advance(host: &Host, claim: &Claim, engine: Engine) -> Result<Driven, Failure> {
+    let mut run = Run::new(host, claim, engine);
     // Before anything is begun: it may be a request to stop.
     let seen = run.engine.inbox_seen();
-    if record.inbox_last > seen {
+    if claim.record.inbox_last > seen {
         run.read_inbox(seen).await?;
     }
-    if record.pausing { run.pause().await } else { run.run().await }
+    if claim.record.pausing {
+        return run.pause().await;
+    }
+    let step = run.engine.poll();
+    run.go_on(step).await
 }
 
 /// Starts the run's engine, or resumes it from its journal.
-async fn load(host: &Host, record: &RunRecord, lease: &Lease) -> Result<Engine, Failure> {
+async fn load(host: &Host, Claim { lease, record }: &Claim) -> Result<Engine, Failure> {
     let plan = host.plan(&record.new.plan).await?;
     let lines = read_all(host, lease).await?;
     if !lines.is_empty() {
@@ -90,11 +95,10 @@ async fn load(host: &Host, record: &RunRecord, lease: &Lease) -> Result<Engine, 
         let message = format!("the past of the fork {} was never written: fork the original again", lease.run);
         return Err(Failure::new(codes::CONFLICT, message));
     }
-    start(host, record, plan)
+    start(host, &record.new, plan)
 }
 
-fn start(host: &Host, record: &RunRecord, plan: Arc<Plan>) -> Result<Engine, Failure> {
-    let new = &record.new;
+fn start(host: &Host, new: &NewRun, plan: Arc<Plan>) -> Result<Engine, Failure> {
     let options = RunOptions {
         run: new.run.clone(),
         tenant: new.tenant.clone(),
@@ -125,10 +129,16 @@ struct Run<'a> {
     unsaved: Batch,
 }
 
-impl Run<'_> {
-    async fn run(mut self) -> Result<Driven, Failure> {
+impl<'a> Run<'a> {
+    fn new(host: &'a Host, claim: &Claim, engine: Engine) -> Self {
+        let (unsaved, in_flight) = (engine.nothing(), InFlight::new(&claim.record.new));
+        Self { host, lease: claim.lease.clone(), engine, in_flight, unsaved }
+    }
+
+    /// Takes a step of the engine, and those after it.
+    async fn go_on(mut self, mut step: Step) -> Result<Driven, Failure> {
         loop {
-            match self.engine.poll() {
+            match step {
                 Step::Do { append, effects } => {
                     self.unsaved.extend(append);
                     if !effects.iter().all(is_pure) && !self.save(Transition::Continue).await? {
@@ -149,6 +159,7 @@ impl Run<'_> {
                     return Ok(if saved { Driven::Finished(finished) } else { Driven::LeaseLost });
                 }
             }
+            step = self.engine.poll();
         }
     }
 

@@ -9,6 +9,7 @@ use crate::canonical::Hash;
 use crate::error::{Failure, codes};
 use crate::event::{Fork, RunStatus};
 use crate::id::{RunId, TenantId, WorkerId, WorkflowId};
+use crate::journal::Line;
 use crate::money::Money;
 use crate::payload::Payload;
 use crate::queue::{ConcurrencyLimit, Priority};
@@ -129,6 +130,26 @@ impl NewRun {
             self.seed,
             self.budget.filter(|_| self.parent.is_none()).map(|b| b.to_string()).unwrap_or_default()
         ))
+    }
+}
+
+/// The lease that a new run is created with, and what its journal begins with then.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FirstLease {
+    /// Who is to hold it.
+    pub worker: WorkerId,
+    /// How long it lasts.
+    pub duration: Duration,
+    /// The journal's first entries, from index 0 on; empty when nothing is to be written yet.
+    pub lines: Vec<Line>,
+    /// Payloads that the lines refer to by hash.
+    pub blobs: Vec<Payload>,
+}
+
+impl FirstLease {
+    /// A lease on a run whose journal is empty.
+    pub const fn new(worker: WorkerId, duration: Duration) -> Self {
+        Self { worker, duration, lines: Vec::new(), blobs: Vec::new() }
     }
 }
 
@@ -395,14 +416,16 @@ impl From<StoreError> for Failure {
 /// - `create` is durable when it resolves with `Ok`; the same tenant and idempotency key, or the same run id, gives
 ///   [`Created::Existing`] when the [fingerprint](NewRun::fingerprint) is equal and
 ///   [`StoreError::IdempotencyMismatch`] when it is not.
+/// - `create` with a [`FirstLease`] makes the run, its lease and its first entries durable together. Where it gives no
+///   lease, it writes no entries either.
 /// - A run is claimable when it is queued and its time to start has come; parked with its wake time come, or with an
 ///   unseen inbox item; or running with its lease's deadline passed. Every claim raises the epoch; at most one lease is current at any time; a
 ///   claim of an expired lease counts as a rescue, and rescues count from 0 again when the journal has grown since
 ///   the claim before: a run that gets further, however slowly, is not what kills its workers.
 /// - Of the claimable runs, those with the higher priority are claimed first, and of these the oldest.
 /// - Of a workflow with a [`ConcurrencyLimit`] no more runs are held at the same time, however many claim: a lease that
-///   has run out doesn't count as held. `create` with a claim gives no lease for such a workflow, and none before the
-///   run's time: its runs are for `claim`. A fork is leased all the same, because its past has to be written.
+///   has run out doesn't count as held. `create` gives no lease for such a workflow, and none before the run's time:
+///   its runs are for `claim`. A fork is leased all the same, because its past has to be written.
 /// - A run asked to `pause` becomes [`Paused`](RunState::Paused) at once, or when its worker parks or releases it;
 ///   until then its record says `pausing`, also to whoever rescues it. `resume` makes it claimable again.
 /// - Lease deadlines come from the store's clock only.
@@ -419,8 +442,8 @@ impl From<StoreError> for Failure {
 ///   also for changes made by other processes. It may resolve without cause.
 /// - Nothing of one tenant is visible to, or changed by, a call for another.
 pub trait RunStore: Send + Sync {
-    /// Accepts a run. With `claim`, the new run is leased to that worker at once.
-    fn create(&self, run: NewRun, claim: Option<(WorkerId, Duration)>) -> BoxFuture<'_, Result<Created, StoreError>>;
+    /// Accepts a run. With `lease`, the new run is leased to a worker at once, and its journal begins.
+    fn create(&self, run: NewRun, lease: Option<FirstLease>) -> BoxFuture<'_, Result<Created, StoreError>>;
 
     /// The run, if the tenant has it.
     fn get<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>>;

@@ -3,25 +3,26 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aos_core::driver::{Driven, Host, Stores, drive};
+use aos_core::driver::{Driven, Host, Observer, Stores, create, drive};
 use aos_core::engine::RunOptions;
 use aos_core::event::{Fork, RunStatus};
 use aos_core::flow::{Ctx, Flows};
 use aos_core::id::{RunId, TenantId, WorkerId};
-use aos_core::journal::JournalStore;
+use aos_core::journal::{Append, JournalStore, Line};
 use aos_core::memory::{MemoryStore, VirtualClock};
 use aos_core::queue::Priority;
 use aos_core::random::Seed;
 use aos_core::registry::Registry;
 use aos_core::replay::replay;
-use aos_core::runs::{Claim, Created, Message, RunState, RunStore};
+use aos_core::runs::{Claim, Created, FirstLease, Lease, Message, NewRun, RunState, RunStore, StoreError};
 use aos_core::skill::{SkillContract, SkillOutput, TypedSkill};
 use aos_core::time::{Clock, Timestamp};
 use aos_core::workflow::{Plan, PlanBuilder};
-use aos_core::{Failure, Payload, codes};
+use aos_core::{BoxFuture, Failure, Payload, codes};
 use serde_json::{Value, json};
 
 struct Fixture {
@@ -31,7 +32,7 @@ struct Fixture {
     plan: Arc<Plan>,
 }
 
-/// A host with the skills `add` (pure), `flaky` (fails twice) and `bad` (panics), and a flow that uses them.
+/// A host with the skills `add` (pure), `flaky` (fails twice), `bad` (panics) and `echo`, and flows that use them.
 fn fixture() -> Fixture {
     let clock = VirtualClock::auto(Timestamp::from_millis(1_767_225_600_000));
     let store = MemoryStore::new(Arc::new(clock.clone()));
@@ -40,6 +41,7 @@ fn fixture() -> Fixture {
         SkillContract::pure("add", "1.0.0").unwrap(),
         SkillContract::idempotent("flaky", "1.0.0").unwrap(),
         SkillContract::idempotent("bad", "1.0.0").unwrap(),
+        SkillContract::idempotent("echo", "1.0.0").unwrap(),
     ];
     let now = clock.now();
     let add = TypedSkill::new(contracts[0].clone(), |(a, b): (i64, i64), _| async move { Ok(a + b) });
@@ -53,6 +55,8 @@ fn fixture() -> Fixture {
     registry.register(Arc::new(flaky), now).unwrap();
     let bad = TypedSkill::untyped(contracts[2].clone(), |_| async { panic!("a bug in a skill") });
     registry.register(Arc::new(bad), now).unwrap();
+    let echo = TypedSkill::untyped(contracts[3].clone(), |call| async move { Ok(SkillOutput::from(call.input)) });
+    registry.register(Arc::new(echo), now).unwrap();
 
     let mut flows = Flows::new();
     flows.register("sums", "1.0.0", sums).unwrap();
@@ -95,6 +99,24 @@ fn input(value: Value) -> Payload {
 
 fn options(run: &str) -> RunOptions {
     RunOptions::new(RunId::new(run).unwrap()).seed(Seed::new(1))
+}
+
+fn new_run(host: &Host, plan: &Arc<Plan>, run: &str, input: Payload) -> NewRun {
+    NewRun {
+        run: RunId::new(run).unwrap(),
+        tenant: TenantId::default(),
+        workflow: plan.workflow.clone(),
+        plan: pollster::block_on(host.keep_plan(plan)).unwrap(),
+        input,
+        seed: Seed::new(1),
+        budget: None,
+        parent: None,
+        forked_from: None,
+        idempotency_key: None,
+        request_id: None,
+        priority: Priority::default(),
+        start_at: None,
+    }
 }
 
 async fn runs_and_replays() {
@@ -178,23 +200,8 @@ fn a_parked_run_is_taken_up_when_its_time_comes_or_a_message_does() {
     host.clock = Arc::new(clock_by_hand.clone());
     host.park_after = Some(Duration::from_millis(50));
     pollster::block_on(async {
-        let hash = host.keep_plan(&plan).await.unwrap();
         for run in ["slow", "cancelled"] {
-            let new = aos_core::runs::NewRun {
-                run: RunId::new(run).unwrap(),
-                tenant: TenantId::default(),
-                workflow: plan.workflow.clone(),
-                plan: hash,
-                input: input(json!([1])),
-                seed: Seed::new(1),
-                budget: None,
-                parent: None,
-                forked_from: None,
-                idempotency_key: None,
-                request_id: None,
-                priority: Priority::default(),
-                start_at: None,
-            };
+            let new = new_run(&host, &plan, run, input(json!([1])));
             store_by_hand.create(new, None).await.unwrap();
         }
         // Twice a pause before the next attempt of `flaky`, then the hour's sleep.
@@ -220,23 +227,8 @@ fn a_parked_run_is_taken_up_when_its_time_comes_or_a_message_does() {
 fn a_run_that_is_driven_again_under_its_first_lease_goes_on_from_its_journal() {
     let Fixture { host, store, plan, .. } = fixture();
     let undisturbed = pollster::block_on(host.run(&plan, input(json!([1, 2])), options("r1"))).unwrap();
-    let hash = pollster::block_on(host.keep_plan(&plan)).unwrap();
-    let new = aos_core::runs::NewRun {
-        run: RunId::new("r2").unwrap(),
-        tenant: TenantId::default(),
-        workflow: plan.workflow.clone(),
-        plan: hash,
-        input: input(json!([1, 2])),
-        seed: Seed::new(1),
-        budget: None,
-        parent: None,
-        forked_from: None,
-        idempotency_key: None,
-        request_id: None,
-        priority: Priority::default(),
-        start_at: None,
-    };
-    let lease = Some((host.worker.clone(), host.lease));
+    let new = new_run(&host, &plan, "r2", input(json!([1, 2])));
+    let lease = Some(FirstLease::new(host.worker.clone(), host.lease));
     let Created::New(record, Some(lease)) = pollster::block_on(store.create(new, lease)).unwrap() else {
         panic!("the run is there already")
     };
@@ -267,24 +259,125 @@ fn a_run_that_is_driven_again_under_its_first_lease_goes_on_from_its_journal() {
 #[test]
 fn a_fork_without_its_past_is_not_begun() {
     let Fixture { host, store, plan, .. } = fixture();
-    let hash = pollster::block_on(host.keep_plan(&plan)).unwrap();
-    let new = aos_core::runs::NewRun {
-        run: RunId::new("fork").unwrap(),
-        tenant: TenantId::default(),
-        workflow: plan.workflow.clone(),
-        plan: hash,
-        input: input(json!([1])),
-        seed: Seed::new(1),
-        budget: None,
-        parent: None,
+    let new = NewRun {
         forked_from: Some(Fork { run: RunId::new("origin").unwrap(), effect: "add:1".parse().unwrap() }),
-        idempotency_key: None,
-        request_id: None,
-        priority: Priority::default(),
-        start_at: None,
+        ..new_run(&host, &plan, "fork", input(json!([1])))
     };
     pollster::block_on(store.create(new, None)).unwrap();
     let driven = pollster::block_on(host.drive_claimable(1)).unwrap();
     let [(_, Err(failure))] = &driven[..] else { panic!("{driven:?}") };
     assert_eq!(failure.code, codes::CONFLICT, "{failure}");
+}
+
+/// Counts appends.
+struct Counted {
+    store: MemoryStore,
+    appends: AtomicUsize,
+}
+
+impl JournalStore for Counted {
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.appends.fetch_add(1, Ordering::Relaxed);
+        self.store.append(append)
+    }
+
+    fn read<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        run: &'a RunId,
+        from: u64,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Line>, StoreError>> {
+        self.store.read(tenant, run, from, limit)
+    }
+}
+
+/// The first intents are durable with the run's creation, and the last result with its end.
+#[test]
+fn a_run_costs_one_append_for_each_recorded_step() {
+    let Fixture { mut host, store, .. } = fixture();
+    let mut flows = Flows::new();
+    let steps = |ctx: Ctx, (pure, recorded): (usize, usize)| async move {
+        for step in 0..pure {
+            ctx.call("add", &(step, 1)).await?;
+        }
+        for step in 0..recorded {
+            ctx.call("echo", &step).await?;
+        }
+        Ok(())
+    };
+    flows.register("steps", "1.0.0", steps).unwrap();
+    host.flows = Arc::new(flows);
+    let journal = Arc::new(Counted { store, appends: AtomicUsize::new(0) });
+    host.stores.journal = Arc::clone(&journal) as _;
+    let mut plan = PlanBuilder::code("steps", "1.0.0").unwrap();
+    for contract in [SkillContract::pure("add", "1.0.0"), SkillContract::idempotent("echo", "1.0.0")] {
+        plan = plan.skill(&contract.unwrap()).unwrap();
+    }
+    let plan = plan.build();
+    // What comes before the first recorded step is in the append of its intent, or in that of the end.
+    for (pure, recorded, appends) in [(0, 0, 1), (0, 1, 1), (0, 5, 5), (3, 0, 1), (3, 1, 2)] {
+        let run = options(&format!("r-{pure}-{recorded}"));
+        let report = pollster::block_on(host.run(&plan, input(json!([pure, recorded])), run)).unwrap();
+        assert_eq!(report.finished.status, RunStatus::Succeeded);
+        let counted = journal.appends.swap(0, Ordering::Relaxed);
+        assert_eq!(counted, appends, "{pure} pure and {recorded} recorded steps");
+    }
+}
+
+#[test]
+fn a_run_whose_creator_dies_goes_on_from_what_it_was_created_with() {
+    let Fixture { mut host, store, .. } = fixture();
+    let mut flows = Flows::new();
+    flows.register("echo", "1.0.0", |ctx: Ctx, text: String| async move { ctx.call("echo", &text).await }).unwrap();
+    host.flows = Arc::new(flows);
+    let contract = SkillContract::idempotent("echo", "1.0.0").unwrap();
+    let plan = PlanBuilder::code("echo", "1.0.0").unwrap().skill(&contract).unwrap().build();
+    // Of the longer one, the journal has only the hash.
+    for text in ["hello".to_owned(), "x".repeat(100_000)] {
+        let name = |which: &str| format!("{which}-{}", text.len());
+        let report = host.run(&plan, input(json!(text)), options(&name("undisturbed")));
+        let undisturbed = pollster::block_on(report).unwrap();
+
+        let new = new_run(&host, &plan, &name("abandoned"), input(json!(text)));
+        let (created, begun) = pollster::block_on(create(&host, new.clone())).unwrap();
+        drop(begun);
+        let Created::New(_, Some(lease)) = created else { panic!("{created:?}") };
+        let before = pollster::block_on(store.read(&new.tenant, &new.run, 0, 100)).unwrap();
+        assert!(before.iter().any(|line| line.as_str().contains("effect_requested")), "{before:?}");
+        // What was begun for a creation that made nothing is dropped.
+        let (again, begun) = pollster::block_on(create(&host, new.clone())).unwrap();
+        let Created::Existing(record) = again else { panic!("{again:?}") };
+        let claim = Claim { lease: Lease { epoch: 7, ..lease.clone() }, record };
+        assert_eq!(pollster::block_on(begun.drive(&host, claim)).unwrap(), Driven::LeaseLost);
+        assert_eq!(pollster::block_on(store.read(&new.tenant, &new.run, 0, 100)).unwrap(), before);
+
+        pollster::block_on(store.release(&lease)).unwrap();
+        let driven = pollster::block_on(host.drive_claimable(1)).unwrap();
+        let [(_, Ok(Driven::Finished(finished)))] = &driven[..] else { panic!("{driven:?}") };
+        assert_eq!(finished.content_hash, undisturbed.finished.content_hash);
+        let after = pollster::block_on(store.read(&new.tenant, &new.run, 0, 100)).unwrap();
+        assert_eq!(after[..before.len()], before[..]);
+    }
+}
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<Line>>);
+
+impl Observer for Heard {
+    fn appended(&self, _lease: &Lease, lines: &[Line]) {
+        self.0.lock().unwrap().extend_from_slice(lines);
+    }
+}
+
+#[test]
+fn observers_hear_every_entry_once() {
+    let Fixture { mut host, plan, .. } = fixture();
+    let parent = PlanBuilder::code("parent", "1.0.0").unwrap().child(plan.clone()).build();
+    for (plan, input) in [(plan, input(json!([1, 2]))), (parent, input(json!([])))] {
+        let heard = Arc::new(Heard::default());
+        host.observer = Arc::clone(&heard) as _;
+        let report = pollster::block_on(host.run(&plan, input, options(plan.workflow.id.as_str()))).unwrap();
+        assert_eq!(*heard.0.lock().unwrap(), report.lines);
+    }
 }

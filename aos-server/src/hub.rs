@@ -265,7 +265,8 @@ impl Drop for Reader {
     }
 }
 
-/// A journal store that tells the hub and the metrics what was made durable, and has every ended run verified.
+/// A journal store that tells the hub and the metrics what was made durable, and has every ended run verified. What a run
+/// was created with needs no telling: whoever finds the run finds that.
 pub struct HeardJournal {
     inner: Arc<dyn JournalStore>,
     hub: Arc<Hub>,

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use aos_core::Failure;
-use aos_core::driver::Host;
+use aos_core::driver::{self, Begun, Host};
 use aos_core::id::TenantId;
 use aos_core::llm::Adapters;
 use aos_core::registry::{Registry, RegistryStore};
@@ -21,9 +21,9 @@ use crate::hub::Hub;
 use crate::plans::{PlanKey, Plans, ReadyPlan};
 use crate::switchboard::Switchboard;
 use crate::telemetry::Metrics;
+use crate::worker::Worker;
 use crate::worker::report::Live;
 use crate::worker::verify::SharedFindings;
-use crate::worker::{Slot, Worker};
 
 /// Everything the handlers need. Cheap to clone.
 #[derive(Clone)]
@@ -98,11 +98,14 @@ impl AppState {
             return Ok((known, false));
         }
         let slot = self.worker.slot();
-        let claim = slot.as_ref().map(Slot::claim);
-        match self.host.stores.runs.create(new, claim).await? {
+        let (created, begun) = match &slot {
+            Some(_) => driver::create(&self.host, new).await?,
+            None => (self.host.stores.runs.create(new, None).await?, Begun::default()),
+        };
+        match created {
             Created::New(record, Some(lease)) => {
                 if let Some(slot) = slot {
-                    slot.start(Claim { lease, record: record.clone() });
+                    slot.start(Claim { lease, record: record.clone() }, begun);
                 }
                 Ok((record, true))
             }

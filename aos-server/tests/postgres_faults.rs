@@ -1,17 +1,22 @@
 //! Postgres behind a network that fails: what its stores do then.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aos_core::Payload;
+use aos_core::canonical::Hash;
 use aos_core::id::{RunId, TenantId, WorkerId};
-use aos_core::runs::RunStore;
+use aos_core::journal::Line;
+use aos_core::queue::Priority;
+use aos_core::random::Seed;
+use aos_core::runs::{Created, FirstLease, NewRun, RunStore};
 use aos_core::time::Clock as _;
 use aos_server::backend::postgres::PostgresStores;
 use aos_server::clock::SystemClock;
-use aos_testkit::service::{Database, Postgres, Proxy};
+use aos_testkit::service::{Database, Postgres, Proxy, Way};
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -92,4 +97,60 @@ async fn the_clock_is_the_databases() {
     let apart = apart(&stores);
     assert!(apart > Duration::from_secs(3_500) && apart < Duration::from_secs(3_700), "{apart:?}");
     stores.clock().sleep_until(stores.clock().now()).await;
+}
+
+fn new_run(id: &str) -> NewRun {
+    NewRun {
+        run: RunId::new(id).unwrap(),
+        tenant: TenantId::default(),
+        workflow: "flow@1.0.0".parse().unwrap(),
+        plan: Hash::ZERO,
+        input: Payload::null(),
+        seed: Seed::new(1),
+        budget: None,
+        parent: None,
+        forked_from: None,
+        idempotency_key: None,
+        request_id: None,
+        priority: Priority::default(),
+        start_at: None,
+    }
+}
+
+fn beginning(lines: &[&str]) -> Option<FirstLease> {
+    let lines = lines.iter().map(|line| Line::new(*line)).collect();
+    Some(FirstLease { lines, ..FirstLease::new(WorkerId::new("w").unwrap(), LONG) })
+}
+
+/// The creation is sent again, and is this process' own when the run begins with the same entries. What was begun
+/// otherwise is not for whoever asks now.
+#[tokio::test]
+async fn a_creation_whose_answer_is_lost_is_known_by_its_beginning() {
+    let cases: &[(Option<&[&str]>, &[&str], bool)] = &[
+        (None, &[], true),
+        (None, &["one"], true),
+        (None, &["one", "two"], true),
+        (Some(&["one"]), &["one"], true),
+        (Some(&["one"]), &["other"], false),
+        (Some(&["one"]), &[], false),
+        (Some(&[]), &["other"], false),
+    ];
+    for (before, lines, is_own) in cases {
+        // A connection that fails makes the others doubtful: a fresh start for each case.
+        let (proxy, _database, stores) = stores().await;
+        let (runs, journal, new) = (stores.runs(), stores.journal(), new_run("r"));
+        // Every connection that creates has the statement now, so that what is cut off is an answer.
+        for number in 0..16 {
+            runs.create(new_run(&format!("before-{number}")), beginning(&[])).await.unwrap();
+        }
+        if let Some(before) = before {
+            runs.create(new.clone(), beginning(before)).await.unwrap();
+        }
+        proxy.cut_after(Way::ToClient, 0);
+        let created = runs.create(new.clone(), beginning(lines)).await.unwrap();
+        assert_eq!(matches!(created, Created::New(_, Some(_))), *is_own, "{before:?}, {lines:?}: {created:?}");
+        assert_eq!(proxy.cuts(), 1);
+        let written: Vec<Line> = before.unwrap_or(lines).iter().map(|line| Line::new(*line)).collect();
+        assert_eq!(journal.read(&new.tenant, &new.run, 0, 10).await.unwrap(), written);
+    }
 }

@@ -17,7 +17,7 @@ use aos_core::journal::{Append, Line, Transition};
 use aos_core::payload::Payload;
 use aos_core::queue::Priority;
 use aos_core::random::{Rng, Seed};
-use aos_core::runs::{Created, NewRun};
+use aos_core::runs::{Created, FirstLease, NewRun};
 use aos_server::backend::sqlite::SqliteStores;
 
 const ROLE: &str = "AOS_TEST_SQLITE_KILL";
@@ -96,7 +96,7 @@ async fn append_to(stores: SqliteStores, id: String) {
         priority: Priority::default(),
         start_at: None,
     };
-    let claim = Some((WorkerId::new("w").unwrap(), Duration::from_secs(60)));
+    let claim = Some(FirstLease::new(WorkerId::new("w").unwrap(), Duration::from_secs(60)));
     let Created::New(_, Some(lease)) = stores.runs().create(new, claim).await.unwrap() else { panic!("{id} exists") };
     for first in (0..).step_by(2) {
         let append = Append {

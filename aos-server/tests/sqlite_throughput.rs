@@ -15,7 +15,7 @@ use aos_core::money::Money;
 use aos_core::payload::Payload;
 use aos_core::queue::Priority;
 use aos_core::random::Seed;
-use aos_core::runs::{Created, NewRun};
+use aos_core::runs::{Created, FirstLease, NewRun};
 use aos_server::backend::sqlite::SqliteStores;
 
 const STEPS: u64 = 5;
@@ -103,7 +103,7 @@ async fn run(stores: &SqliteStores, id: &str, took: &mut Vec<Duration>) {
         priority: Priority::default(),
         start_at: None,
     };
-    let claim = Some((WorkerId::new("w").unwrap(), Duration::from_secs(30)));
+    let claim = Some(FirstLease::new(WorkerId::new("w").unwrap(), Duration::from_secs(30)));
     let Created::New(_, Some(lease)) = stores.runs().create(new, claim).await.unwrap() else { panic!("{id} exists") };
     let lines = [Line::new("x".repeat(400)), Line::new("y".repeat(300))];
     let finished = RunFinished {

@@ -1,11 +1,12 @@
 //! Child runs: created under a derived id, so that a second start joins the first; driven here, or waited for.
 
+use std::mem::take;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::BoxFuture;
-use crate::driver::{Host, drive};
+use crate::driver::{Host, create};
 use crate::error::{Failure, codes};
 use crate::event::{ChildEffect, Fact};
 use crate::queue::Priority;
@@ -48,7 +49,7 @@ const REST: Duration = Duration::from_secs(1);
 /// ever, so that it must not depend on whether the store could be reached: it is asked until it answers.
 async fn run(host: &Host, parent: &Parent, child: ChildEffect) -> Result<RunRecord, Failure> {
     loop {
-        match begin(host, parent, &child).await {
+        match create_or_join(host, parent, &child).await {
             Err(failure) if failure.code == codes::STORE_UNAVAILABLE => rest(host).await,
             ended => return ended,
         }
@@ -78,7 +79,7 @@ async fn rest(host: &Host) {
     host.clock.sleep_until(host.now().saturating_add(REST)).await;
 }
 
-async fn begin(host: &Host, parent: &Parent, child: &ChildEffect) -> Result<RunRecord, Failure> {
+async fn create_or_join(host: &Host, parent: &Parent, child: &ChildEffect) -> Result<RunRecord, Failure> {
     let plan = host.keep_plan(&child.plan).await?;
     let new = NewRun {
         run: child.run.clone(),
@@ -95,13 +96,12 @@ async fn begin(host: &Host, parent: &Parent, child: &ChildEffect) -> Result<RunR
         priority: parent.priority,
         start_at: None,
     };
-    let claim = Some((host.worker.clone(), host.lease));
-    if let Created::New(record, Some(lease)) = host.stores.runs.create(new, claim).await? {
+    if let (Created::New(record, Some(lease)), mut begun) = create(host, new).await? {
         let held = Held::new(host, &lease);
         let driven = loop {
-            // Boxed, because a child may have children.
             let claim = Claim { lease: lease.clone(), record: record.clone() };
-            let driving: BoxFuture<'_, _> = Box::pin(drive(host, claim));
+            // Taken from its journal from the second time on. Boxed, because a child may have children.
+            let driving: BoxFuture<'_, _> = Box::pin(take(&mut begun).drive(host, claim));
             match driving.await {
                 Err(failure) if failure.code == codes::STORE_UNAVAILABLE => rest(host).await,
                 driven => break driven,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::blob::BlobStore;
 use crate::canonical::Hash;
-use crate::driver::{Driven, drive};
+use crate::driver::{Driven, create, drive};
 use crate::engine::RunOptions;
 use crate::error::{Failure, codes};
 use crate::event::{CallEffect, RunFinished};
@@ -204,11 +204,8 @@ impl Host {
             let message = format!("the run {} exists and is not this host's to drive", options.run);
             Failure::new(codes::CONFLICT, message)
         };
-        let claim = match self.stores.runs.create(new, Some((self.worker.clone(), self.lease))).await? {
-            Created::New(record, Some(lease)) => Claim { lease, record },
-            Created::New(..) | Created::Existing(_) => return Err(busy()),
-        };
-        match drive(self, claim).await? {
+        let (Created::New(record, Some(lease)), begun) = create(self, new).await? else { return Err(busy()) };
+        match begun.drive(self, Claim { lease, record }).await? {
             Driven::Finished(finished) => Ok(finished),
             Driven::Parked | Driven::LeaseLost => Err(busy()),
         }

@@ -301,6 +301,11 @@ impl Engine {
         self.outbox.is_empty()
     }
 
+    /// No entries, at the index of the next one.
+    pub(crate) fn nothing(&self) -> Batch {
+        Batch { first_index: self.next_index(), ..Batch::default() }
+    }
+
     /// The last inbox number that the journal has.
     pub fn inbox_seen(&self) -> u64 {
         self.mailbox.seen

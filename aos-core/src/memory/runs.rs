@@ -13,13 +13,19 @@ use crate::error::Failure;
 use crate::id::{RunId, TenantId, WorkerId, WorkflowId};
 use crate::queue::ConcurrencyLimit;
 use crate::runs::{
-    Claim, Created, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage, RunRecord,
-    RunState, RunStore, StoreError,
+    Claim, Created, FirstLease, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage,
+    RunRecord, RunState, RunStore, StoreError,
 };
 
 impl RunStore for MemoryStore {
-    fn create(&self, run: NewRun, claim: Option<(WorkerId, Duration)>) -> BoxFuture<'_, Result<Created, StoreError>> {
-        Box::pin(async move { self.inner.state().create(run, claim) })
+    fn create(&self, run: NewRun, lease: Option<FirstLease>) -> BoxFuture<'_, Result<Created, StoreError>> {
+        Box::pin(async move {
+            // As for appends: what a refused creation leaves behind harms nobody.
+            for blob in lease.iter().flat_map(|lease| &lease.blobs) {
+                self.inner.blobs.insert(blob.hash(), blob.as_str().as_bytes());
+            }
+            self.inner.state().create(run, lease)
+        })
     }
 
     fn get<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>> {
@@ -187,15 +193,20 @@ impl RunStore for MemoryStore {
 }
 
 impl State {
-    fn create(&mut self, new: NewRun, claim: Option<(WorkerId, Duration)>) -> Result<Created, StoreError> {
+    fn create(&mut self, new: NewRun, first: Option<FirstLease>) -> Result<Created, StoreError> {
         if let Some(existing) = self.existing(&new) {
             return existing;
         }
         let number = self.insert(new);
-        let lease = claim.and_then(|(worker, duration)| {
+        let lease = first.and_then(|FirstLease { worker, duration, lines, .. }| {
             let new = &self.rows.get(&number)?.record.new;
             let may_start = new.start_at.is_none_or(|at| at <= self.now) && !self.is_limited(new);
-            (may_start || new.forked_from.is_some()).then(|| self.lease(number, &worker, duration))?
+            if !may_start && new.forked_from.is_none() {
+                return None;
+            }
+            let lease = self.lease(number, &worker, duration)?;
+            self.rows.get_mut(&number)?.lines = lines;
+            Some(lease)
         });
         let row = self.rows.get(&number).ok_or_else(|| StoreError::Conflict("the new run is gone".into()))?;
         Ok(Created::New(row.record.clone(), lease))

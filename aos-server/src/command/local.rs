@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aos_core::driver::{Driven, Host, Observer, Stores, drive};
+use aos_core::driver::{Driven, Host, Observer, Stores, create};
 use aos_core::event::RunFinished;
 use aos_core::flow::Flows;
 use aos_core::id::{RunId, TenantId, WorkerId};
@@ -105,8 +105,7 @@ pub async fn run(host: &Host, job: Job, interrupted: impl Future<Output = ()>) -
         start_at: None,
     };
     let runs = &host.stores.runs;
-    let created = runs.create(new, Some((host.worker.clone(), host.lease))).await.map_err(Failure::from)?;
-    let Created::New(record, Some(lease)) = created else {
+    let (Created::New(record, Some(lease)), begun) = create(host, new).await.map_err(Failure::from)? else {
         return Err(Failure::new(codes::CONFLICT, format!("the run {run} exists already")).into());
     };
     for (name, payload) in job.signals {
@@ -114,7 +113,7 @@ pub async fn run(host: &Host, job: Job, interrupted: impl Future<Output = ()>) -
     }
     let leases = [lease.clone()];
     let driven = tokio::select! {
-        driven = drive(host, Claim { lease, record }) => driven?,
+        driven = begun.drive(host, Claim { lease, record }) => driven?,
         never = heartbeats(host, &leases) => match never {},
         never = cancels(host, &leases[0], interrupted) => match never {},
     };

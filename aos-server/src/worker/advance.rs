@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use aos_core::driver::Driven;
+use aos_core::driver::{Begun, Driven};
 use aos_core::event::RunFinished;
 use aos_core::journal::{Append, Transition};
 use aos_core::runs::{Claim, Lease, RunRecord, StoreError};
@@ -25,7 +25,7 @@ const MAX_RESCUES: u32 = 5;
 const PAGE: usize = 1_000;
 
 impl Worker {
-    pub(super) fn start(&self, claim: Claim, permit: OwnedSemaphorePermit) {
+    pub(super) fn start(&self, claim: Claim, begun: Begun, permit: OwnedSemaphorePermit) {
         let let_go = self.0.leases.take(&claim.lease);
         // Not a child of the request's span: the run outlives it, and its lines have the request id of their own.
         let span = tracing::info_span!(parent: None, "run", run = %claim.lease.run, request_id = tracing::field::Empty);
@@ -37,7 +37,7 @@ impl Worker {
             let lease = claim.lease.clone();
             tokio::select! {
                 () = let_go.cancelled() => tracing::warn!("let go of the run"),
-                () = worker.advance(claim) => {}
+                () = worker.advance(claim, begun) => {}
             }
             worker.0.leases.forget(&lease);
             drop(permit);
@@ -48,7 +48,7 @@ impl Worker {
         self.0.tasks.spawn(task.instrument(span));
     }
 
-    async fn advance(&self, claim: Claim) {
+    async fn advance(&self, claim: Claim, begun: Begun) {
         let lease = claim.lease.clone();
         let record = claim.record.clone();
         if record.rescues >= MAX_RESCUES {
@@ -58,7 +58,7 @@ impl Worker {
             );
             return self.bury(&lease, Failure::new(codes::RUN_DEAD, why)).await;
         }
-        match AssertUnwindSafe(self.0.driver.drive(claim)).catch_unwind().await {
+        match AssertUnwindSafe(self.0.driver.drive(claim, begun)).catch_unwind().await {
             Ok(Ok(Driven::Finished(finished))) => self.ended(&record, &finished),
             Ok(Ok(Driven::Parked)) => tracing::debug!("the run waits"),
             Ok(Ok(Driven::LeaseLost)) => tracing::warn!("the run is another worker's now"),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use aos_core::driver::Begun;
 use aos_core::random::{Rng, Seed};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -108,7 +109,7 @@ async fn claim(worker: &Worker, mut room: OwnedSemaphorePermit) -> Result<(), Du
             tracing::warn!(run = %claim.lease.run, rescues = claim.record.rescues, "took over a run whose worker died");
         }
         match room.split(1) {
-            Some(permit) => worker.start(claim, permit),
+            Some(permit) => worker.start(claim, Begun::default(), permit),
             // The store gave more than was asked for.
             None => {
                 if let Err(error) = inner.stores.runs.release(&claim.lease).await {

@@ -19,9 +19,9 @@ use std::time::Duration;
 
 use aos_core::BoxFuture;
 use aos_core::Failure;
-use aos_core::driver::{Driven, Host, Stores, drive};
+use aos_core::driver::{Begun, Driven, Host, Stores};
 use aos_core::id::WorkerId;
-use aos_core::runs::Claim;
+use aos_core::runs::{Claim, FirstLease};
 use aos_core::time::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -34,13 +34,13 @@ use crate::telemetry::Metrics;
 
 /// Advances a claimed run until it ends, waits, or is somebody else's.
 pub trait Drive: Send + Sync {
-    /// As [`aos_core::driver::drive`].
-    fn drive(&self, claim: Claim) -> BoxFuture<'_, Result<Driven, Failure>>;
+    /// As [`Begun::drive`].
+    fn drive(&self, claim: Claim, begun: Begun) -> BoxFuture<'_, Result<Driven, Failure>>;
 }
 
 impl Drive for Host {
-    fn drive(&self, claim: Claim) -> BoxFuture<'_, Result<Driven, Failure>> {
-        Box::pin(drive(self, claim))
+    fn drive(&self, claim: Claim, begun: Begun) -> BoxFuture<'_, Result<Driven, Failure>> {
+        Box::pin(begun.drive(self, claim))
     }
 }
 
@@ -106,14 +106,9 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// What to create a run with so that it is leased to this worker.
-    pub fn claim(&self) -> (WorkerId, Duration) {
-        self.worker.lease_terms()
-    }
-
-    /// Begins to advance a run that is leased to this worker.
-    pub fn start(self, claim: Claim) {
-        self.worker.start(claim, self.permit);
+    /// Begins to advance a run that is leased to this worker, or goes on with one that was begun.
+    pub fn start(self, claim: Claim, begun: Begun) {
+        self.worker.start(claim, begun, self.permit);
     }
 }
 
@@ -161,9 +156,9 @@ impl Worker {
         Some(Slot { worker: self.clone(), permit })
     }
 
-    /// The holder and length of this worker's leases.
-    pub fn lease_terms(&self) -> (WorkerId, Duration) {
-        (self.0.settings.id.clone(), self.0.settings.lease)
+    /// What to create a run with so that it is leased to this worker.
+    pub fn lease(&self) -> FirstLease {
+        FirstLease::new(self.0.settings.id.clone(), self.0.settings.lease)
     }
 
     /// Says that there is a run to claim.

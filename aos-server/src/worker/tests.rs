@@ -35,7 +35,7 @@ struct Scripted {
 }
 
 impl Drive for Scripted {
-    fn drive(&self, claim: Claim) -> BoxFuture<'_, Result<Driven, Failure>> {
+    fn drive(&self, claim: Claim, _begun: Begun) -> BoxFuture<'_, Result<Driven, Failure>> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
         let deed = self.deeds[call.min(self.deeds.len() - 1)];
         Box::pin(async move {
@@ -121,8 +121,8 @@ impl Bench {
             start_at: None,
         };
         let slot = self.worker.slot();
-        match self.stores.runs.create(new, slot.as_ref().map(Slot::claim)).await.unwrap() {
-            Created::New(record, Some(lease)) => slot.unwrap().start(Claim { lease, record }),
+        match self.stores.runs.create(new, slot.as_ref().map(|_| self.worker.lease())).await.unwrap() {
+            Created::New(record, Some(lease)) => slot.unwrap().start(Claim { lease, record }, Begun::default()),
             Created::New(..) => self.worker.arrived(),
             Created::Existing(_) => panic!("the run exists already"),
         }

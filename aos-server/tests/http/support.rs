@@ -13,7 +13,7 @@ use aos_core::memory::{MemoryRegistry, MemorySchedules, MemoryStore, VirtualCloc
 use aos_core::money::Money;
 use aos_core::queue::Priority;
 use aos_core::random::Seed;
-use aos_core::runs::{Created, NewRun};
+use aos_core::runs::{Created, FirstLease, NewRun};
 use aos_core::skill::{Skill, SkillCall, SkillContract, SkillOutput, TypedSkill};
 use aos_core::time::Clock;
 use aos_core::workflow::{Plan, PlanBuilder};
@@ -166,7 +166,7 @@ impl Api {
             priority: Priority::default(),
             start_at: None,
         };
-        let claim = Some((WorkerId::new("unlucky").unwrap(), Duration::from_secs(600)));
+        let claim = Some(FirstLease::new(WorkerId::new("unlucky").unwrap(), Duration::from_secs(600)));
         let created = state.host.stores.runs.create(new, claim).await.unwrap();
         let Created::New(record, Some(lease)) = created else { panic!("{created:?}") };
         let transition = Transition::Bury(Failure::new(codes::RUN_DEAD, "five workers have died"));

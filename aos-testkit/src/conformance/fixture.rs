@@ -17,7 +17,7 @@ use aos_core::payload::Payload;
 use aos_core::queue::Priority;
 use aos_core::random::Seed;
 use aos_core::registry::RegistryStore;
-use aos_core::runs::{Created, Lease, Message, NewRun, RunRecord, RunStore};
+use aos_core::runs::{Created, FirstLease, Lease, Message, NewRun, RunRecord, RunStore};
 use aos_core::schedules::ScheduleStore;
 use aos_core::slots::SlotStore;
 use aos_core::switches::SwitchStore;
@@ -112,7 +112,7 @@ impl Runs {
 
     /// Creates a run and leases it for [`LONG`].
     pub(super) async fn leased(&self, id: &str) -> Lease {
-        match self.runs.create(new_run(id), Some((worker("w"), LONG))).await.expect("a run is created") {
+        match self.runs.create(new_run(id), Some(first_lease())).await.expect("a run is created") {
             Created::New(_, Some(lease)) => lease,
             other => panic!("expected a new run with a lease, got {other:?}"),
         }
@@ -191,6 +191,16 @@ pub(super) fn new_run(id: &str) -> NewRun {
         priority: Priority::default(),
         start_at: None,
     }
+}
+
+/// A lease of [`LONG`] for worker `w`, on a journal that is empty.
+pub(super) fn first_lease() -> FirstLease {
+    FirstLease::new(worker("w"), LONG)
+}
+
+/// The same, with a beginning of the journal.
+pub(super) fn beginning(lines: &[&str]) -> FirstLease {
+    FirstLease { lines: lines.iter().map(|line| Line::new(*line)).collect(), ..first_lease() }
 }
 
 pub(super) fn append(lease: &Lease, first_index: u64, lines: &[&str], transition: Transition) -> Append {

@@ -8,7 +8,8 @@ use aos_core::runs::{RunState, StoreError};
 use serde_json::json;
 
 use super::fixture::{
-    LEASE, LONG, Runs, append, finished, nasty, new_run, other_tenant, payload, poll_once, race, run, tenant, worker,
+    LEASE, LONG, Runs, append, finished, first_lease, nasty, new_run, other_tenant, payload, poll_once, race, run,
+    tenant, worker,
 };
 use super::{Backend, Outcome};
 
@@ -357,7 +358,7 @@ pub async fn tenants_are_apart(backend: &dyn Backend) -> Outcome {
     assert!(matches!(error, StoreError::Fenced { .. }), "{error:?}");
 
     let theirs = aos_core::runs::NewRun { tenant: other_tenant(), ..new_run("r") };
-    store.runs.create(theirs, Some((worker("w"), LONG))).await.unwrap();
+    store.runs.create(theirs, Some(first_lease())).await.unwrap();
     store.journal.append(append(&foreign, 0, &["theirs"], Transition::Finish(finished()))).await.unwrap();
     assert_eq!(store.lines("r").await, [Line::new("mine")]);
     assert_eq!(store.get("r").await.state, RunState::Running);

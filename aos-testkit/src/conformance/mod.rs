@@ -315,6 +315,8 @@ macro_rules! conformance_tests {
             creating_another_under_the_same_name_is_refused
             racing_creations_make_one_run
             creating_with_a_claim_leases
+            creating_with_entries_begins_the_journal
+            creating_without_a_lease_begins_nothing
             a_dropped_create_is_whole_or_nothing
             a_key_gives_its_run
             tenants_are_apart

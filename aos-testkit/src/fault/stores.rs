@@ -14,8 +14,8 @@ use aos_core::journal::{Append, JournalStore, Line};
 use aos_core::limiter::{Amount, LimitRequest, Limiter, Verdict};
 use aos_core::queue::ConcurrencyLimit;
 use aos_core::runs::{
-    Claim, Created, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage, RunRecord,
-    RunStore, StoreError,
+    Claim, Created, FirstLease, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage,
+    RunRecord, RunStore, StoreError,
 };
 use aos_core::{BoxFuture, Failure};
 
@@ -26,8 +26,8 @@ pub(super) fn unavailable(operation: &'static str) -> impl FnOnce(InjectedError)
 }
 
 impl<T: RunStore + ?Sized> RunStore for Faulty<T> {
-    fn create(&self, run: NewRun, claim: Option<(WorkerId, Duration)>) -> BoxFuture<'_, Result<Created, StoreError>> {
-        Box::pin(self.faults.around("runs.create", move || self.inner.create(run, claim), unavailable("create a run")))
+    fn create(&self, run: NewRun, lease: Option<FirstLease>) -> BoxFuture<'_, Result<Created, StoreError>> {
+        Box::pin(self.faults.around("runs.create", move || self.inner.create(run, lease), unavailable("create a run")))
     }
 
     fn get<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>> {

@@ -1,24 +1,27 @@
 //! Accepting runs, many at a time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use aos_core::id::{RunId, TenantId, WorkerId};
+use aos_core::id::{RunId, TenantId};
 use aos_core::money::Money;
-use aos_core::runs::{Created, Lease, NewRun, RunRecord, RunState, StoreError};
+use aos_core::runs::{Created, FirstLease, Lease, NewRun, RunRecord, RunState, StoreError};
 use sqlx::Row;
 
 use super::Stop;
 use super::batch::Batch;
 use super::error::Fault;
-use super::row::{columns, millis, picodollars, record, timestamp};
+use super::journal::join;
+use super::row::{columns, millis, millis_of, picodollars, record, timestamp};
 use super::runs::no_run;
 use super::session::Connection;
 
 /// A run to accept, and who is to hold it from the start.
 pub(super) struct Creation {
-    pub(super) new: NewRun,
-    pub(super) claim: Option<(WorkerId, Duration)>,
+    new: NewRun,
+    lease: Option<FirstLease>,
+    /// The lease's entries as their row holds them.
+    text: Vec<u8>,
 }
 
 /// How runs are accepted.
@@ -36,27 +39,41 @@ const CREATE: &str = "
     WITH wanted AS (
         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::bigint[],
                              $8::bigint[], $9::text[], $10::text[], $11::text[], $12::bytea[], $13::bytea[],
-                             $14::text[], $15::bigint[], $16::smallint[], $17::bigint[])
+                             $14::text[], $15::bigint[], $16::smallint[], $17::bigint[], $18::integer[], $19::bytea[])
+            WITH ORDINALITY
             AS w(tenant, run, workflow, version, plan, input, seed, budget, parent, fork_run, fork_effect,
-                 idempotency_key, request_id, worker, lease, priority, start_at)
+                 idempotency_key, request_id, worker, lease, priority, start_at, lines, text, n)
     ), now AS MATERIALIZED (SELECT aos_now() AS at), placed AS (
         SELECT wanted.*, limits.workflow IS NOT NULL AS is_limited,
                -- What has a limit or is not due is for claims; but the past of a fork has to be written.
                CASE WHEN limits.workflow IS NULL AND coalesce(start_at <= now.at, true) OR fork_run IS NOT NULL
                     THEN worker END AS holder
         FROM wanted CROSS JOIN now LEFT JOIN workflow_limit AS limits USING (tenant, workflow)
+    ), created AS (
+        INSERT INTO run (tenant, run, workflow, version, plan, input, seed, budget, parent, fork_run, fork_effect,
+                         idempotency_key, request_id, created_at, worker, state, epoch, ready_at, next_index, priority,
+                         start_at, lane)
+        SELECT tenant, run, workflow, version, plan, input, seed, budget, parent, fork_run, fork_effect,
+               idempotency_key, request_id, now.at, holder,
+               CASE WHEN holder IS NULL THEN 'queued' ELSE 'running' END,
+               CASE WHEN holder IS NULL THEN 0 ELSE 1 END,
+               CASE WHEN holder IS NULL THEN greatest(now.at, start_at) ELSE now.at + lease END,
+               CASE WHEN holder IS NULL THEN 0 ELSE lines END,
+               priority, start_at, priority + CASE WHEN is_limited THEN 10 ELSE 0 END
+        FROM placed, now
+        ON CONFLICT DO NOTHING
+        RETURNING id, tenant, run, created_at, worker IS NOT NULL AS is_held
+    ), numbered AS (
+        SELECT n, id, created_at, is_held, lines, text FROM created JOIN wanted USING (tenant, run)
+    ), entries AS (
+        INSERT INTO entry (run, first, lines, text) SELECT id, 0, lines, text FROM numbered WHERE is_held AND lines > 0
+    ), blobs AS (
+        INSERT INTO blob (hash, bytes)
+        SELECT b.hash, b.bytes FROM unnest($20::bigint[], $21::bytea[], $22::bytea[]) AS b(n, hash, bytes)
+            JOIN numbered USING (n) WHERE is_held ORDER BY b.hash
+        ON CONFLICT (hash) DO NOTHING
     )
-    INSERT INTO run (tenant, run, workflow, version, plan, input, seed, budget, parent, fork_run, fork_effect,
-                     idempotency_key, request_id, created_at, worker, state, epoch, ready_at, priority, start_at, lane)
-    SELECT tenant, run, workflow, version, plan, input, seed, budget, parent, fork_run, fork_effect,
-           idempotency_key, request_id, now.at, holder,
-           CASE WHEN holder IS NULL THEN 'queued' ELSE 'running' END,
-           CASE WHEN holder IS NULL THEN 0 ELSE 1 END,
-           CASE WHEN holder IS NULL THEN greatest(now.at, start_at) ELSE now.at + lease END,
-           priority, start_at, priority + CASE WHEN is_limited THEN 10 ELSE 0 END
-    FROM placed, now
-    ON CONFLICT DO NOTHING
-    RETURNING tenant, run, created_at, worker IS NOT NULL";
+    SELECT n, created_at, is_held FROM numbered";
 
 impl Batch for Creations {
     type Item = Creation;
@@ -81,7 +98,15 @@ impl Batch for Creations {
         let bytes = |of: fn(&NewRun) -> Option<&str>| {
             items.iter().map(|item| of(&item.new).map(|text| text.as_bytes().to_vec())).collect::<Vec<_>>()
         };
-        let lease = |duration: &Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX >> 1);
+        let (mut owners, mut hashes, mut blobs) = (Vec::new(), Vec::new(), Vec::new());
+        for (n, item) in (1_i64..).zip(items) {
+            for blob in item.lease.iter().flat_map(|lease| &lease.blobs) {
+                owners.push(n);
+                hashes.push(blob.hash().as_bytes().to_vec());
+                blobs.push(blob.as_str().as_bytes());
+            }
+        }
+        let lease = |item: &Creation| item.lease.as_ref().map(|lease| millis_of(lease.duration));
         let rows = sqlx::query(CREATE)
             .bind(column(|new| new.tenant.to_string()))
             .bind(column(|new| new.run.to_string()))
@@ -96,23 +121,28 @@ impl Batch for Creations {
             .bind(optional(|new| new.forked_from.as_ref().map(|fork| fork.effect.to_string())))
             .bind(bytes(|new| new.idempotency_key.as_deref()))
             .bind(bytes(|new| new.request_id.as_deref()))
-            .bind(items.iter().map(|item| item.claim.as_ref().map(|(w, _)| w.to_string())).collect::<Vec<_>>())
-            .bind(items.iter().map(|item| item.claim.as_ref().map(|(_, d)| lease(d))).collect::<Vec<_>>())
+            .bind(
+                items.iter().map(|item| item.lease.as_ref().map(|lease| lease.worker.to_string())).collect::<Vec<_>>(),
+            )
+            .bind(items.iter().map(lease).collect::<Vec<_>>())
             .bind(items.iter().map(|item| i16::from(item.new.priority.get())).collect::<Vec<_>>())
             .bind(items.iter().map(|item| item.new.start_at.map(millis)).collect::<Vec<_>>())
+            .bind(items.iter().map(Creation::lines).collect::<Vec<_>>())
+            .bind(items.iter().map(|item| item.text.as_slice()).collect::<Vec<_>>())
+            .bind(owners)
+            .bind(hashes)
+            .bind(blobs)
             .fetch_all(&mut *connection)
             .await
             .map_err(fault)?;
-        let mut inserted = std::collections::HashMap::with_capacity(rows.len());
+        let mut created = HashMap::with_capacity(rows.len());
         for row in rows {
-            let key: (String, String) = (row.try_get(0).map_err(fault)?, row.try_get(1).map_err(fault)?);
-            let (at, is_held): (i64, bool) = (row.try_get(2).map_err(fault)?, row.try_get(3).map_err(fault)?);
-            inserted.insert(key, (timestamp(at), is_held));
+            let (n, at): (i64, i64) = (row.try_get(0).map_err(fault)?, row.try_get(1).map_err(fault)?);
+            created.insert(n, (timestamp(at), row.try_get(2).map_err(fault)?));
         }
         let mut answers = Vec::with_capacity(items.len());
-        for item in items {
-            let key = (item.new.tenant.to_string(), item.new.run.to_string());
-            answers.push(match inserted.get(&key) {
+        for (n, item) in (1..).zip(items) {
+            answers.push(match created.get(&n) {
                 Some((created_at, is_held)) => Ok(item.created(*created_at, *is_held)),
                 None => match existing(connection, item, again).await {
                     Ok(created) => Ok(created),
@@ -130,18 +160,20 @@ async fn existing(connection: &mut Connection, item: &Creation, again: bool) -> 
     let sql = concat!(
         "SELECT ",
         columns!(),
-        ", run.epoch, run.worker FROM run
+        ", run.epoch, run.worker,
+             coalesce((SELECT text = $4 FROM entry WHERE entry.run = run.id AND first = 0), $4 = '') AS begins_so
+         FROM run
          WHERE tenant = $1 AND (run = $2 OR idempotency_key = $3) ORDER BY idempotency_key = $3 DESC NULLS LAST"
     );
     let key = item.new.idempotency_key.as_deref().map(str::as_bytes);
     let query = sqlx::query(sql).bind(item.new.tenant.as_str()).bind(item.new.run.as_str()).bind(key);
-    let row = query.fetch_optional(connection).await?.ok_or_else(|| no_run(&item.new.run))?;
+    let row = query.bind(&item.text).fetch_optional(connection).await?.ok_or_else(|| no_run(&item.new.run))?;
     let found = record(&row)?;
     // This process' own creation, of which the answer was lost.
     if again && found.new == item.new {
         let (epoch, holder): (i64, Option<&str>) = (row.try_get("epoch")?, row.try_get("worker")?);
-        let wanted = item.claim.as_ref().map(|(worker, _)| worker.as_str());
-        if epoch == i64::from(holder.is_some()) && (holder.is_none() || holder == wanted) {
+        let wanted = item.lease.as_ref().map(|lease| lease.worker.as_str());
+        if epoch == i64::from(holder.is_some()) && (holder.is_none() || holder == wanted && row.try_get("begins_so")?) {
             return Ok(item.created(found.created_at, holder.is_some()));
         }
     }
@@ -149,11 +181,21 @@ async fn existing(connection: &mut Connection, item: &Creation, again: bool) -> 
 }
 
 impl Creation {
+    pub(super) fn new(new: NewRun, lease: Option<FirstLease>) -> Result<Self, StoreError> {
+        let text = lease.as_ref().map(|lease| join(&new.run, 0, &lease.lines)).transpose()?;
+        Ok(Self { new, lease, text: text.unwrap_or_default() })
+    }
+
+    /// How many entries the run begins with.
+    fn lines(&self) -> i32 {
+        self.lease.as_ref().map_or(0, |lease| lease.lines.len() as i32)
+    }
+
     fn created(&self, created_at: aos_core::time::Timestamp, is_held: bool) -> Created {
-        let lease = self.claim.as_ref().filter(|_| is_held).map(|(worker, _)| Lease {
+        let lease = self.lease.as_ref().filter(|_| is_held).map(|lease| Lease {
             tenant: self.new.tenant.clone(),
             run: self.new.run.clone(),
-            worker: worker.clone(),
+            worker: lease.worker.clone(),
             epoch: 1,
         });
         let record = RunRecord {

@@ -52,7 +52,8 @@ struct End {
 impl JournalStore for Postgres {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            let (text, end) = (join(&append)?, End::of(&append.transition)?);
+            let text = join(&append.lease.run, append.first_index, &append.lines)?;
+            let end = End::of(&append.transition)?;
             self.appends.write(Prepared { append, text, end }).await
         })
     }
@@ -248,17 +249,16 @@ async fn why_not(connection: &mut Connection, item: &Prepared, again: bool) -> s
     })
 }
 
-/// The lines of an append as its row holds them.
-fn join(append: &Append) -> Result<Vec<u8>, StoreError> {
-    let bytes = append.lines.iter().map(|line| line.as_str().len() + 1).sum();
+/// Consecutive lines as their row holds them.
+pub(super) fn join(run: &RunId, first: u64, lines: &[Line]) -> Result<Vec<u8>, StoreError> {
+    let bytes = lines.iter().map(|line| line.as_str().len() + 1).sum();
     let mut text = Vec::with_capacity(bytes);
-    for (index, line) in append.lines.iter().enumerate() {
+    for (index, line) in lines.iter().enumerate() {
         let line = line.as_str().as_bytes();
         if line.contains(&b'\n') {
             return Err(StoreError::Conflict(format!(
-                "entry {} of run {} holds a line feed: an entry is one line",
-                append.first_index + index as u64,
-                append.lease.run
+                "entry {} of run {run} holds a line feed: an entry is one line",
+                first + index as u64
             )));
         }
         if index > 0 {

@@ -8,8 +8,8 @@ use aos_core::id::{RunId, TenantId, WorkerId, WorkflowId};
 use aos_core::payload::Payload;
 use aos_core::queue::ConcurrencyLimit;
 use aos_core::runs::{
-    Claim, Created, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage, RunRecord,
-    RunStore, StoreError,
+    Claim, Created, FirstLease, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage,
+    RunRecord, RunStore, StoreError,
 };
 use aos_core::{BoxFuture, Failure};
 use sqlx::Row;
@@ -25,8 +25,8 @@ use crate::backend::watch::Topic;
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 
 impl RunStore for Postgres {
-    fn create(&self, run: NewRun, claim: Option<(WorkerId, Duration)>) -> BoxFuture<'_, Result<Created, StoreError>> {
-        Box::pin(self.creations.write(Creation { new: run, claim }))
+    fn create(&self, run: NewRun, lease: Option<FirstLease>) -> BoxFuture<'_, Result<Created, StoreError>> {
+        Box::pin(async move { self.creations.write(Creation::new(run, lease)?).await })
     }
 
     fn get<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>> {

@@ -1,9 +1,11 @@
 //! Journals in SQLite: one row per append.
 
 use aos_core::BoxFuture;
+use aos_core::canonical::Hash;
 use aos_core::event::RunFinished;
 use aos_core::id::{RunId, TenantId};
 use aos_core::journal::{Append, JournalStore, Line, Transition};
+use aos_core::payload::Payload;
 use aos_core::runs::{Lease, RunState, StoreError};
 use aos_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
@@ -19,28 +21,17 @@ use crate::backend::watch::Topic;
 impl JournalStore for Sqlite {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            let text = join(&append)?;
-            let end = End::of(&append.transition)?;
-            // Hashed here and not in the writer's thread; a payload remembers its hash.
-            let blobs: Vec<_> = append.blobs.iter().map(|blob| (blob.hash(), blob.clone())).collect();
+            let Append { lease, first_index, lines, blobs, transition } = append;
+            let entries = Entries::new(&lease.run, first_index, &lines, &blobs)?;
+            let end = End::of(&transition)?;
             self.writer
                 .write("append to a journal", move |tx| {
-                    let row = check(tx, &append)?;
-                    for (hash, blob) in &blobs {
-                        blob::insert(tx, hash, blob.as_str().as_bytes())?;
-                    }
-                    if !append.lines.is_empty() {
-                        tx.sql("INSERT INTO entry (run, first, lines, text) VALUES (?1, ?2, ?3, ?4)")?.execute((
-                            row,
-                            append.first_index as i64,
-                            append.lines.len() as i64,
-                            &text,
-                        ))?;
-                    }
-                    if let Transition::Park { wake_at, inbox_seen } = append.transition {
+                    let row = check(tx, &lease, first_index)?;
+                    entries.write(tx, row)?;
+                    if let Transition::Park { wake_at, inbox_seen } = transition {
                         park(tx, row, wake_at, inbox_seen)?;
                     }
-                    end.as_ref().map_or(Ok(()), |end| end.write(tx, row, &append.lease))
+                    end.as_ref().map_or(Ok(()), |end| end.write(tx, row, &lease))
                 })
                 .await
         })
@@ -67,30 +58,50 @@ pub(super) fn find(conn: &Connection, tenant: &TenantId, run: &RunId) -> rusqlit
     statement.query_row((tenant.as_str(), run.as_str()), |row| row.get(0)).optional()
 }
 
-/// The lines of an append as its row holds them.
-fn join(append: &Append) -> Result<Vec<u8>, StoreError> {
-    let bytes = append.lines.iter().map(|line| line.as_str().len() + 1).sum();
-    let mut text = Vec::with_capacity(bytes);
-    for (index, line) in append.lines.iter().enumerate() {
-        let line = line.as_str().as_bytes();
-        if line.contains(&b'\n') {
-            return Err(StoreError::Conflict(format!(
-                "entry {} of run {} holds a line feed: an entry is one line",
-                append.first_index + index as u64,
-                append.lease.run
-            )));
+/// Consecutive entries as their row holds them, and what they refer to; made before the writer's thread sees them.
+pub(super) struct Entries {
+    first: u64,
+    lines: usize,
+    text: Vec<u8>,
+    blobs: Vec<(Hash, Payload)>,
+}
+
+impl Entries {
+    pub(super) fn new(run: &RunId, first: u64, lines: &[Line], blobs: &[Payload]) -> Result<Self, StoreError> {
+        let bytes = lines.iter().map(|line| line.as_str().len() + 1).sum();
+        let mut text = Vec::with_capacity(bytes);
+        for (index, line) in lines.iter().enumerate() {
+            let line = line.as_str().as_bytes();
+            if line.contains(&b'\n') {
+                return Err(StoreError::Conflict(format!(
+                    "entry {} of run {run} holds a line feed: an entry is one line",
+                    first + index as u64
+                )));
+            }
+            if index > 0 {
+                text.push(b'\n');
+            }
+            text.extend_from_slice(line);
         }
-        if index > 0 {
-            text.push(b'\n');
-        }
-        text.extend_from_slice(line);
+        // A payload remembers its hash.
+        let blobs = blobs.iter().map(|blob| (blob.hash(), blob.clone())).collect();
+        Ok(Self { first, lines: lines.len(), text, blobs })
     }
-    Ok(text)
+
+    pub(super) fn write(&self, tx: &Tx<'_>, row: i64) -> Result<(), Stop> {
+        for (hash, blob) in &self.blobs {
+            blob::insert(tx, hash, blob.as_str().as_bytes())?;
+        }
+        if self.lines > 0 {
+            let sql = "INSERT INTO entry (run, first, lines, text) VALUES (?1, ?2, ?3, ?4)";
+            tx.sql(sql)?.execute((row, self.first as i64, self.lines as i64, &self.text))?;
+        }
+        Ok(())
+    }
 }
 
 /// Judges an append: the number of its run's row, or why it may not be.
-fn check(tx: &Tx<'_>, append: &Append) -> Result<i64, Stop> {
-    let lease = &append.lease;
+fn check(tx: &Tx<'_>, lease: &Lease, first_index: u64) -> Result<i64, Stop> {
     let fenced = || fenced(lease);
     let sql = "SELECT id, epoch, worker = ?3,
                       (SELECT first + lines FROM entry WHERE entry.run = run.id ORDER BY first DESC LIMIT 1)
@@ -105,8 +116,8 @@ fn check(tx: &Tx<'_>, append: &Append) -> Result<i64, Stop> {
     if epoch as u64 != lease.epoch || holds != Some(true) {
         return Err(fenced().into());
     }
-    if next.unwrap_or(0) as u64 != append.first_index {
-        return Err(StoreError::IndexConflict { run: lease.run.clone(), index: append.first_index }.into());
+    if next.unwrap_or(0) as u64 != first_index {
+        return Err(StoreError::IndexConflict { run: lease.run.clone(), index: first_index }.into());
     }
     Ok(row)
 }

@@ -11,6 +11,7 @@
 
 mod blob;
 mod connection;
+mod create;
 mod error;
 mod journal;
 mod list;

@@ -7,28 +7,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aos_core::id::{RunId, TenantId, WorkerId, WorkflowId};
-use aos_core::money::Money;
 use aos_core::queue::ConcurrencyLimit;
 use aos_core::runs::{
-    Claim, Created, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage, RunRecord,
-    RunState, RunStore, StoreError,
+    Claim, Created, FirstLease, InboxItem, Lease, Message, NewRun, PurgeFilter, QueueStats, RunFilter, RunPage,
+    RunRecord, RunState, RunStore, StoreError,
 };
 use aos_core::{BoxFuture, Failure};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
+use super::create::Creation;
 use super::error::Stop;
 use super::journal::find;
-use super::row::{INLINE_INPUT_BYTES, NEVER, columns, millis, payload, picodollars, record};
+use super::row::{NEVER, columns, millis, payload, record};
 use super::writer::Tx;
-use super::{Sqlite, blob, list, purge, queue};
+use super::{Sqlite, list, purge, queue};
 use crate::backend::watch::Topic;
 
 /// How long to leave the database alone when asking it failed while waiting for a change.
 const AFTER_FAILURE: Duration = Duration::from_millis(250);
 
 impl RunStore for Sqlite {
-    fn create(&self, run: NewRun, claim: Option<(WorkerId, Duration)>) -> BoxFuture<'_, Result<Created, StoreError>> {
-        Box::pin(self.writer.write("create a run", move |tx| create(tx, &run, claim.as_ref())))
+    fn create(&self, run: NewRun, lease: Option<FirstLease>) -> BoxFuture<'_, Result<Created, StoreError>> {
+        Box::pin(async move {
+            let creation = Creation::new(run, lease)?;
+            self.writer.write("create a run", move |tx| creation.write(tx)).await
+        })
     }
 
     fn get<'a>(&'a self, tenant: &'a TenantId, run: &'a RunId) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>> {
@@ -208,94 +211,14 @@ fn with_lease(lease: &Lease, at: i64) -> (&str, &str, i64, &str, i64) {
     (lease.tenant.as_str(), lease.run.as_str(), lease.epoch as i64, lease.worker.as_str(), at)
 }
 
-fn create(tx: &Tx<'_>, new: &NewRun, claim: Option<&(WorkerId, Duration)>) -> Result<Created, Stop> {
-    let inline = Some(new.input.as_str().as_bytes()).filter(|input| input.len() <= INLINE_INPUT_BYTES);
-    let input_hash = if inline.is_none() { Some(new.input.hash()) } else { None };
-    let is_limited = queue::is_limited(tx, &new.tenant, &new.workflow.id)?;
-    let start = new.start_at.map_or(tx.now, |at| at.max(tx.now));
-    // What has a limit or is not due is for claims; but the past of a fork has to be written.
-    let claim = claim.filter(|_| !is_limited && start == tx.now || new.forked_from.is_some());
-    let (state, epoch) = if claim.is_some() { (RunState::Running, 1_u64) } else { (RunState::Queued, 0) };
-    let ready_at = claim.map_or(start, |(_, duration)| tx.now.saturating_add(*duration));
-    let inserted = tx
-        .sql(
-            "INSERT INTO run (state, epoch, worker, ready_at, tenant, run, workflow, version, plan, input, input_hash,
-                 seed, budget, parent, fork_run, fork_effect, idempotency_key, request_id, created_at,
-                 priority, start_at, lane)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-                 ?22)
-             ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![
-            state.as_str(),
-            epoch as i64,
-            claim.map(|(worker, _)| worker.as_str()),
-            millis(ready_at),
-            new.tenant.as_str(),
-            new.run.as_str(),
-            new.workflow.id.as_str(),
-            new.workflow.version.to_string(),
-            new.plan.as_bytes(),
-            inline,
-            input_hash.as_ref().map(|hash| hash.as_bytes()),
-            new.seed.get() as i64,
-            new.budget.map(picodollars),
-            new.parent.as_ref().map(RunId::as_str),
-            new.forked_from.as_ref().map(|fork| fork.run.as_str()),
-            new.forked_from.as_ref().map(|fork| fork.effect.as_str()),
-            new.idempotency_key,
-            new.request_id,
-            millis(tx.now),
-            new.priority.get(),
-            new.start_at.map(millis),
-            queue::lane(new.priority, is_limited),
-        ])?;
-    if inserted == 0 {
-        return Ok(existing(tx.conn, new)?.same_request(new)?);
-    }
-    if let Some(hash) = input_hash {
-        blob::insert(tx, &hash, new.input.as_str().as_bytes())?;
-    }
-    let record = RunRecord {
-        new: new.clone(),
-        state,
-        created_at: tx.now,
-        finished_at: None,
-        output: None,
-        failure: None,
-        cost: Money::ZERO,
-        content_hash: None,
-        rescues: 0,
-        pausing: false,
-        inbox_last: 0,
-    };
-    let lease = claim.map(|(worker, _)| Lease {
-        tenant: new.tenant.clone(),
-        run: new.run.clone(),
-        worker: worker.clone(),
-        epoch,
-    });
-    Ok(Created::New(record, lease))
-}
-
-/// The run that a creation names already, by its key or its id.
-fn existing(conn: &Connection, new: &NewRun) -> Result<RunRecord, Stop> {
-    if let Some(key) = &new.idempotency_key
-        && let Some(record) = by_key(conn, &new.tenant, key)?
-    {
-        return Ok(record);
-    }
-    get(conn, &new.tenant, &new.run)?.ok_or_else(|| no_run(&new.run).into())
-}
-
-fn by_key(conn: &Connection, tenant: &TenantId, key: &str) -> Result<Option<RunRecord>, Stop> {
+pub(super) fn by_key(conn: &Connection, tenant: &TenantId, key: &str) -> Result<Option<RunRecord>, Stop> {
     let sql = concat!("SELECT ", columns!(), " FROM run WHERE tenant = ?1 AND idempotency_key = ?2");
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query((tenant.as_str(), key))?;
     rows.next()?.map(|row| record(conn, row)).transpose()
 }
 
-fn get(conn: &Connection, tenant: &TenantId, run: &RunId) -> Result<Option<RunRecord>, Stop> {
+pub(super) fn get(conn: &Connection, tenant: &TenantId, run: &RunId) -> Result<Option<RunRecord>, Stop> {
     let sql = concat!("SELECT ", columns!(), " FROM run WHERE tenant = ?1 AND run = ?2");
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query((tenant.as_str(), run.as_str()))?;

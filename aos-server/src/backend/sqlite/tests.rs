@@ -6,7 +6,7 @@ use aos_core::journal::{Append, Line, Transition};
 use aos_core::payload::Payload;
 use aos_core::queue::Priority;
 use aos_core::random::Seed;
-use aos_core::runs::{Created, Lease, NewRun};
+use aos_core::runs::{Created, FirstLease, Lease, NewRun};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -31,7 +31,7 @@ fn new_run(id: &str) -> NewRun {
 }
 
 async fn leased(stores: &SqliteStores, id: &str) -> Lease {
-    let claim = Some((WorkerId::new("w").unwrap(), Duration::from_secs(60)));
+    let claim = Some(FirstLease::new(WorkerId::new("w").unwrap(), Duration::from_secs(60)));
     match stores.runs().create(new_run(id), claim).await.unwrap() {
         Created::New(_, Some(lease)) => lease,
         other => panic!("{other:?}"),

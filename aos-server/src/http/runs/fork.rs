@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use aos_core::event::{Event, Fork, Requested, RunStarted};
 use aos_core::id::EffectId;
-use aos_core::journal::{Append, Line, Transition, decode};
+use aos_core::journal::{Line, decode};
 use aos_core::payload::Payload;
 use aos_core::replay::{fork, fork_point, intent_point, verify_chain};
-use aos_core::runs::{Created, NewRun, RunRecord};
+use aos_core::runs::{Created, FirstLease, NewRun, RunRecord};
 use aos_core::skill::CrashClass;
 use aos_core::{Failure, codes};
 use axum::extract::State;
@@ -143,27 +143,12 @@ pub(super) struct Begun {
 
 /// Creates a run that begins with a past, and lets it go on from there.
 pub(super) async fn begin(state: &AppState, new: NewRun, (lines, blobs): Past) -> ApiResult<Begun> {
-    let (record, lease) = match state.host.stores.runs.create(new, Some(state.worker.lease_terms())).await? {
+    let lease = FirstLease { lines, blobs, ..state.worker.lease() };
+    let (record, lease) = match state.host.stores.runs.create(new, Some(lease)).await? {
         Created::New(record, Some(lease)) => (record, lease),
         Created::New(..) => return Err(ApiError::new(codes::INTERNAL, "the store gave no lease for a fork")),
         Created::Existing(record) => return Ok(Begun { record, is_new: false }),
     };
-    let append = Append { lease: lease.clone(), first_index: 0, lines, blobs, transition: Transition::Continue };
-    if let Err(error) = state.host.stores.journal.append(append).await {
-        // Without its past the run would begin from the start, which is not what was asked for.
-        let failure = Failure::from(error);
-        let bury = Append {
-            lease,
-            first_index: 0,
-            lines: Vec::new(),
-            blobs: Vec::new(),
-            transition: Transition::Bury(failure.clone()),
-        };
-        if let Err(error) = state.host.stores.journal.append(bury).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "burying a fork without a past failed");
-        }
-        return Err(failure.into());
-    }
     // From here on it is a run like any other: it waits for its turn, and for room under its workflow's limit.
     if let Err(error) = state.host.stores.runs.release(&lease).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "a fork goes on once its first lease has run out");

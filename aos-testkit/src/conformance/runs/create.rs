@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use aos_core::event::Fork;
 use aos_core::id::EffectId;
-use aos_core::journal::Transition;
+use aos_core::journal::{Line, Transition};
 use aos_core::money::Money;
 use aos_core::random::Seed;
-use aos_core::runs::{Created, NewRun, RunFilter, RunState, StoreError};
+use aos_core::runs::{Created, FirstLease, NewRun, RunFilter, RunState, StoreError};
+use aos_core::time::Timestamp;
 use serde_json::json;
 
 use crate::conformance::fixture::{
-    LONG, Runs, append, finished, nasty, new_run, other_tenant, payload, poll_once, race, run, signal, tenant, worker,
+    LONG, Runs, append, beginning, finished, first_lease, nasty, new_run, other_tenant, payload, poll_once, race, run,
+    signal, tenant, worker,
 };
 use crate::conformance::{Backend, Outcome};
 
@@ -42,7 +44,7 @@ pub async fn creating_the_same_again_gives_the_first(backend: &dyn Backend) -> O
     let store = Runs::fresh(backend).await?;
     let first = NewRun { idempotency_key: Some("key".into()), input: nasty(), ..new_run("first") };
     let Created::New(record, _) = store.runs.create(first.clone(), None).await.unwrap() else { panic!("not new") };
-    let claim = || Some((worker("w"), LONG));
+    let claim = || Some(first_lease());
     let same_key = NewRun { run: run("second"), request_id: Some("other".into()), ..first.clone() };
     let same_id = NewRun { idempotency_key: None, ..first.clone() };
     for again in [first, same_key, same_id] {
@@ -70,7 +72,7 @@ pub async fn creating_another_under_the_same_name_is_refused(backend: &dyn Backe
     Ok(())
 }
 
-/// Of racing creations under one key, one makes the run; the others get it.
+/// Of racing creations under one key, one makes the run and begins it; the others get it.
 pub async fn racing_creations_make_one_run(backend: &dyn Backend) -> Outcome {
     let store = Runs::fresh(backend).await?;
     for round in 0..5 {
@@ -78,7 +80,8 @@ pub async fn racing_creations_make_one_run(backend: &dyn Backend) -> Outcome {
             let runs = store.runs.clone();
             let key = Some(format!("key {round}"));
             let new = NewRun { idempotency_key: key, input: nasty(), ..new_run(&format!("r{round}-{racer}")) };
-            Box::pin(async move { runs.create(new, Some((worker("w"), LONG))).await.unwrap() })
+            let lease = beginning(&[new.run.as_str()]);
+            Box::pin(async move { runs.create(new, Some(lease)).await.unwrap() })
         });
         let made = results.iter().filter(|created| matches!(created, Created::New(_, Some(_)))).count();
         let ids: BTreeSet<_> = results
@@ -88,6 +91,8 @@ pub async fn racing_creations_make_one_run(backend: &dyn Backend) -> Outcome {
             })
             .collect();
         assert_eq!((made, ids.len()), (1, 1), "{results:?}");
+        let made = ids.first().unwrap().as_str();
+        assert_eq!(store.lines(made).await, [Line::new(made)]);
     }
     let all = store.runs.list(RunFilter { limit: 100, ..RunFilter::default() }).await.unwrap();
     assert_eq!(all.runs.len(), 5);
@@ -105,23 +110,78 @@ pub async fn creating_with_a_claim_leases(backend: &dyn Backend) -> Outcome {
     Ok(())
 }
 
+/// What the lease of a new run brings along is in its journal at once, and the next append follows it.
+pub async fn creating_with_entries_begins_the_journal(backend: &dyn Backend) -> Outcome {
+    let store = Runs::fresh(backend).await?;
+    let lines = [r#"{"sql":"'; DROP TABLE entry;--"}"#, "", "👩‍👩‍👧\u{0}\u{2028}"];
+    let blobs = vec![nasty(), payload(json!("x".repeat(100_000))), nasty()];
+    let mut written: Vec<Line> = lines.iter().map(|line| Line::new(*line)).collect();
+    let lease = FirstLease { blobs: blobs.clone(), ..beginning(&lines) };
+    let created = store.runs.create(new_run("r"), Some(lease)).await.unwrap();
+    let Created::New(record, Some(lease)) = created else { panic!("{created:?}") };
+    assert_eq!(record.state, RunState::Running);
+    assert_eq!(store.get("r").await, record);
+    assert_eq!(store.lines("r").await, written);
+    if let Some(kept) = &store.roles.blobs {
+        for blob in blobs {
+            assert_eq!(kept.get(&blob.hash()).await.unwrap().as_deref(), Some(blob.as_str().as_bytes()));
+        }
+    }
+    for index in [0, 2, 4] {
+        let error = store.journal.append(append(&lease, index, &["x"], Transition::Continue)).await.unwrap_err();
+        assert!(matches!(error, StoreError::IndexConflict { .. }), "at {index}: {error:?}");
+    }
+    store.journal.append(append(&lease, 3, &["next"], Transition::Continue)).await.unwrap();
+    written.push(Line::new("next"));
+    assert_eq!(store.lines("r").await, written);
+    Ok(())
+}
+
+/// A creation that leases nothing writes no entries: the run was there, has a limit, or is not due.
+pub async fn creating_without_a_lease_begins_nothing(backend: &dyn Backend) -> Outcome {
+    let store = Runs::fresh(backend).await?;
+    let first = NewRun { idempotency_key: Some("key".into()), ..new_run("first") };
+    let limited = NewRun { workflow: "limited@1.0.0".parse().unwrap(), ..new_run("limited") };
+    let delayed = NewRun { start_at: Some(Timestamp::MAX), ..new_run("delayed") };
+    store.runs.create(first.clone(), None).await.unwrap();
+    store.runs.limit(&tenant(), &limited.workflow.id, Some(1)).await.unwrap();
+    let same_key = NewRun { run: run("second"), ..first.clone() };
+    let other_input = NewRun { input: nasty(), ..first.clone() };
+    for new in [first, same_key, other_input, limited, delayed] {
+        match store.runs.create(new, Some(beginning(&["one", "two"]))).await {
+            Ok(Created::Existing(_) | Created::New(_, None)) | Err(StoreError::IdempotencyMismatch { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    for id in ["first", "limited", "delayed"] {
+        assert_eq!(store.lines(id).await, [], "{id}");
+    }
+    let claims = store.runs.claim(&worker("w"), 10, LONG).await.unwrap();
+    assert_eq!(claims.len(), 2);
+    for claim in claims {
+        store.journal.append(append(&claim.lease, 0, &["one"], Transition::Continue)).await.unwrap();
+    }
+    Ok(())
+}
+
 /// A dropped `create` future has made the whole run or nothing, and the store goes on working.
 pub async fn a_dropped_create_is_whole_or_nothing(backend: &dyn Backend) -> Outcome {
     let store = Runs::fresh(backend).await?;
     for index in 0..20 {
         let new = NewRun { idempotency_key: Some(format!("key{index}")), ..new_run(&format!("r{index}")) };
-        let future = store.runs.create(new.clone(), None);
+        let id = new.run.as_str();
+        let future = store.runs.create(new.clone(), Some(beginning(&[id])));
         if index % 2 == 0 {
             poll_once(future).await;
         } else {
             drop(future);
         }
-        match store.runs.create(new.clone(), None).await.unwrap() {
-            Created::New(record, None) | Created::Existing(record) => assert_eq!(record.new, new),
-            Created::New(..) => panic!("nobody asked for a lease"),
+        match store.runs.create(new.clone(), Some(beginning(&[id]))).await.unwrap() {
+            Created::New(record, Some(_)) | Created::Existing(record) => assert_eq!(record.new, new),
+            Created::New(..) => panic!("{id} has no lease"),
         }
+        assert_eq!((store.get(id).await.state, store.lines(id).await), (RunState::Running, vec![Line::new(id)]));
     }
-    assert_eq!(store.runs.claim(&worker("w"), 100, LONG).await.unwrap().len(), 20);
     Ok(())
 }
 
@@ -131,7 +191,7 @@ pub async fn a_key_gives_its_run(backend: &dyn Backend) -> Outcome {
     let keys = ["key", "kéy \u{1f980}", "'; DROP TABLE run;--"];
     for (index, key) in keys.into_iter().enumerate() {
         let new = NewRun { idempotency_key: Some(key.into()), ..new_run(&format!("r{index}")) };
-        store.runs.create(new, Some((worker("w"), LONG))).await.unwrap();
+        store.runs.create(new, Some(first_lease())).await.unwrap();
         let found = store.runs.by_key(&tenant(), key).await.unwrap();
         assert_eq!(found, Some(store.get(&format!("r{index}")).await), "{key:?}");
     }

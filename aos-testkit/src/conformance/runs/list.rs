@@ -7,7 +7,7 @@ use aos_core::runs::{NewRun, RunFilter, RunState, StoreError};
 use aos_core::time::Timestamp;
 use aos_core::{Failure, codes};
 
-use crate::conformance::fixture::{LONG, Runs, append, new_run, other_tenant, park, run, worker};
+use crate::conformance::fixture::{LONG, Runs, append, first_lease, new_run, other_tenant, park, run, worker};
 use crate::conformance::{Backend, Outcome};
 
 /// Pages are newest first, and runs created meanwhile neither shift nor repeat what follows a cursor.
@@ -40,7 +40,7 @@ pub async fn lists_filter(backend: &dyn Backend) -> Outcome {
     let store = Runs::fresh(backend).await?;
     store.create("queued").await;
     let child = NewRun { parent: Some(run("queued")), workflow: "other@2.0.0".parse().unwrap(), ..new_run("child") };
-    store.runs.create(child, Some((worker("w"), LONG))).await.unwrap();
+    store.runs.create(child, Some(first_lease())).await.unwrap();
     let lease = store.leased("ended").await;
     store.finish(&lease).await;
     park(&store, "parked", None, 0).await;

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use aos_core::event::Fork;
 use aos_core::id::EffectId;
-use aos_core::journal::Transition;
+use aos_core::journal::{Line, Transition};
 use aos_core::queue::{ConcurrencyLimit, Priority};
 use aos_core::runs::{Created, Lease, Message, NewRun, RunState, StoreError};
 use aos_core::time::Timestamp;
 
 use crate::conformance::fixture::{
-    LEASE, LONG, Runs, append, finished, new_run, other_tenant, park, race, run, signal, tenant, worker,
+    LEASE, LONG, Runs, append, beginning, finished, first_lease, new_run, other_tenant, park, race, run, signal,
+    tenant, worker,
 };
 use crate::conformance::{Backend, Outcome};
 
@@ -39,7 +40,7 @@ pub async fn a_delayed_run_starts_at_its_time(backend: &dyn Backend) -> Outcome 
     store.leased("first").await;
     let now = store.get("first").await.created_at;
     let late = NewRun { start_at: Some(now.saturating_add(Duration::from_secs(60))), ..new_run("late") };
-    let created = store.runs.create(late.clone(), Some((worker("w"), LONG))).await.unwrap();
+    let created = store.runs.create(late.clone(), Some(first_lease())).await.unwrap();
     let Created::New(record, None) = created else { panic!("leased before its time: {created:?}") };
     assert_eq!((record.state, record.new.start_at), (RunState::Queued, late.start_at));
     assert_eq!(store.get("late").await, record);
@@ -48,7 +49,7 @@ pub async fn a_delayed_run_starts_at_its_time(backend: &dyn Backend) -> Outcome 
     assert_eq!(store.claim_one("w").await.unwrap().run, run("late"));
     // A time that has passed is no delay.
     let past = NewRun { start_at: Some(Timestamp::EPOCH), ..new_run("past") };
-    let created = store.runs.create(past, Some((worker("w"), LONG))).await.unwrap();
+    let created = store.runs.create(past, Some(first_lease())).await.unwrap();
     assert!(matches!(created, Created::New(_, Some(_))), "{created:?}");
     Ok(())
 }
@@ -65,7 +66,7 @@ pub async fn a_limit_holds_runs_back(backend: &dyn Backend) -> Outcome {
         [ConcurrencyLimit { workflow: flow.clone(), max: 2 }],
         "each tenant has its own"
     );
-    let created = store.runs.create(new_run("claimed"), Some((worker("w"), LONG))).await.unwrap();
+    let created = store.runs.create(new_run("claimed"), Some(first_lease())).await.unwrap();
     assert!(matches!(created, Created::New(_, None)), "limits are kept by claims: {created:?}");
     for id in ["x", "y"] {
         store.create(id).await;
@@ -96,9 +97,9 @@ pub async fn a_fork_is_leased_to_get_its_past(backend: &dyn Backend) -> Outcome 
     let fork = Some(Fork { run: run("origin"), effect: EffectId::new("a").unwrap() });
     for (id, start_at) in [("now", None), ("later", Some(Timestamp::MAX))] {
         let new = NewRun { forked_from: fork.clone(), start_at, ..new_run(id) };
-        let created = store.runs.create(new, Some((worker("w"), LONG))).await.unwrap();
+        let created = store.runs.create(new, Some(beginning(&["past"]))).await.unwrap();
         let Created::New(_, Some(lease)) = created else { panic!("{id}: {created:?}") };
-        store.journal.append(append(&lease, 0, &["past"], Transition::Continue)).await.unwrap();
+        assert_eq!(store.lines(id).await, [Line::new("past")]);
         store.runs.release(&lease).await.unwrap();
     }
     assert_eq!(store.claim_one("w").await, None, "the limit holds for what is claimed");
