@@ -16,6 +16,7 @@ mod response;
 mod room;
 mod sample;
 mod stub;
+mod traffic;
 
 pub use adapter::{LlmAdapter, LlmAnswer, LlmCall};
 pub use adapters::{AdapterStatus, Adapters, STUB, Switches};
@@ -29,3 +30,4 @@ pub use request::{LlmRequest, Message, Role, Tool, ToolChoice};
 pub use response::{LlmResponse, StopReason, Usage};
 pub use room::{Left, Room};
 pub use stub::StubAdapter;
+pub use traffic::Traffic;
