@@ -1,5 +1,6 @@
 //! The backends behind the core's contracts, by vendor.
 
+mod costs;
 mod migration;
 pub mod postgres;
 pub mod redis;
@@ -9,7 +10,8 @@ mod watch;
 use std::sync::Arc;
 
 use aos_core::driver::Stores;
-use aos_core::memory::{MemorySchedules, MemorySlots, MemorySwitches, MemoryWorkers};
+use aos_core::ledger::LedgerStore;
+use aos_core::memory::{MemoryLedger, MemorySchedules, MemorySlots, MemorySwitches, MemoryWorkers};
 use aos_core::registry::RegistryStore;
 use aos_core::runs::StoreError;
 use aos_core::schedules::ScheduleStore;
@@ -192,6 +194,8 @@ pub struct Control {
     pub schedules: Arc<dyn ScheduleStore>,
     /// Operators' switches.
     pub switches: Arc<dyn SwitchStore>,
+    /// The account of model calls, and their budgets.
+    pub ledger: Arc<dyn LedgerStore>,
 }
 
 impl Control {
@@ -202,6 +206,7 @@ impl Control {
             slots: Arc::new(MemorySlots::new(Arc::clone(clock))),
             schedules: Arc::new(MemorySchedules::new(Arc::clone(clock))),
             switches: Arc::new(MemorySwitches::new(Arc::clone(clock))),
+            ledger: Arc::new(MemoryLedger::new(Arc::clone(clock))),
         }
     }
 }

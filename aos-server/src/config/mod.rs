@@ -7,6 +7,7 @@ mod database;
 mod listen;
 mod log;
 mod page;
+mod prices;
 mod problem;
 mod reader;
 mod redis;
@@ -20,11 +21,13 @@ pub use database::Database;
 pub use listen::Listen;
 pub use log::Log;
 pub use page::settings_page;
+pub use prices::over_builtin;
 pub use problem::{ConfigError, Origin, Problem};
 pub use secret::Secret;
 pub use source::Sources;
 pub use worker::Worker;
 
+use aos_core::llm::PriceBook;
 use reader::Reader;
 use source::Values;
 use url::Url;
@@ -40,6 +43,8 @@ pub struct Config {
     pub redis: Option<Secret>,
     /// The Claude adapter.
     pub claude: Claude,
+    /// What calls of models cost.
+    pub prices: PriceBook,
     /// The operator's controls over adapters, as they stand at start.
     pub switches: AdapterSwitches,
     /// The in-process worker.
@@ -83,6 +88,7 @@ impl Config {
         let database = Database::read(reader);
         let redis = redis::read(reader);
         let claude = Claude::read(reader);
+        let prices = prices::read(reader);
         let switches = AdapterSwitches::read(reader);
         let worker = Worker::read(reader);
         let log = Log::read(reader);
@@ -92,6 +98,7 @@ impl Config {
             database: database?,
             redis: redis?,
             claude: claude?,
+            prices: prices?,
             switches: switches?,
             worker: worker?,
             log: log?,

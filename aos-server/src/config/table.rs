@@ -51,6 +51,7 @@ settings! {
         DISABLE_LIVE_ADAPTERS = "DISABLE_LIVE_ADAPTERS", "`true` or `false`", Some("false"), "true", plain, "Take live model adapters away: a step that names one gets `ERR_LLM_ADAPTER_DISABLED`.";
         FORCE_STUB_ADAPTER = "FORCE_STUB_ADAPTER", "`true` or `false`", Some("false"), "true", plain, "Send every model call to the deterministic stub.";
         RATE_LIMIT_RPM = "CLAUDE_RATE_LIMIT_RPM", "an integer from 1 to 10000000", Some("60"), "60", plain, "Requests to Claude per minute.";
+        PRICES = "AOS_PRICES", "the path of a readable JSON file with prices", None, "/etc/aos/prices.json", plain, "Price book: its models are added to those that come with this release, or replace them. Read at the start.";
         RATE_LIMIT_TPM = "CLAUDE_RATE_LIMIT_TPM", "an integer from 1 to 10000000000", Some("100000"), "100000", plain, "Tokens to and from Claude per minute.";
     }
     "Running": {
