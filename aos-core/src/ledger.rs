@@ -495,7 +495,7 @@ pub struct CostLine {
 /// - `costs` gives the dearest line first, by what it cost at most, then by key; by days, the first day first.
 /// - `calls` gives the newest first.
 /// - All times are the store's clock's. Texts come back as they were given, but U+0000 in one may come back as U+FFFD.
-///   Amounts beyond [`MOST`] come back as that, and so do sums.
+///   Amounts beyond [`MOST`] come back as that, and so do sums; counts of tokens beyond 2^53 - 1 may come back as that.
 /// - Nothing of one tenant is visible to, or changed by, a call for another; `sweep` is for hosts, which work for all.
 pub trait LedgerStore: Send + Sync {
     /// Writes down a call that is about to be made, if budgets allow it.

@@ -1,5 +1,6 @@
 //! The command line: what there is to say, not what it does.
 
+mod money;
 mod queue;
 mod registry;
 mod runs;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+pub use money::{BudgetsArgs, BudgetsCommand, CostsArgs, RecostArgs};
 pub use queue::{
     DeadWhich, DlqArgs, DlqCommand, Limit, QueueArgs, QueueCommand, SwitchArgs, SwitchCommand, Turn, WorkersArgs,
     WorkersCommand,
@@ -81,6 +83,12 @@ pub enum Command {
     Switch(SwitchArgs),
     /// Begin runs by the calendar.
     Schedules(SchedulesArgs),
+    /// Sum up what model calls cost.
+    Costs(CostsArgs),
+    /// Set how much model calls may cost, by workflow, API key or in all.
+    Budgets(BudgetsArgs),
+    /// Price the recorded model calls of a run again, by the book it was recorded with or by another one.
+    Recost(RecostArgs),
     /// Export, import, list and compare skills and workflows; snapshots, rollback and audit.
     Registry(RegistryArgs),
     /// Bring the tables of a database up to date, as servers do when they start.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use aos_core::Failure;
 use aos_core::driver::{self, Begun, Host};
 use aos_core::id::TenantId;
-use aos_core::llm::Adapters;
+use aos_core::llm::{Adapters, PriceBook};
 use aos_core::registry::{Registry, RegistryStore};
 use aos_core::runs::{Claim, Created, NewRun, RunRecord};
 use aos_core::time::Timestamp;
@@ -45,6 +45,8 @@ pub struct Parts {
     pub registry_store: Arc<dyn RegistryStore>,
     /// Bindings to language models, with the operator's switches.
     pub adapters: Adapters,
+    /// What calls of them cost.
+    pub prices: Arc<PriceBook>,
     /// Plans that are ready to run.
     pub plans: Plans,
     /// How many runs wait.

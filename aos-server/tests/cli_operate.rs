@@ -209,6 +209,36 @@ fn queue_dead_runs_workers_and_switches_are_looked_after() {
 }
 
 #[test]
+fn money_is_looked_after() {
+    on_every_site(|site| {
+        site.aos(&["budgets"]).exits(0).prints("no budgets");
+        site.aos(&["budgets", "set", "tenant", "0.25"]).exits(0).prints("tenant (day): $0.25 left of $0.25");
+        let set = ["budgets", "set", "workflow:ask", "1", "--period", "total"];
+        site.aos(&set).exits(0).prints("workflow:ask (total): $1 left of $1, $0 spent, $0 reserved\n");
+        let budgets = site.json(&["budgets", "list"]);
+        let limits: Vec<_> = budgets.as_array().unwrap().iter().map(|budget| budget["limit_usd"].clone()).collect();
+        assert_eq!(limits, ["0.25", "1"], "{budgets}");
+        site.aos(&["budgets", "remove", "workflow:ask", "--period", "total"]).exits(0).prints("removed the budget");
+        site.aos(&["budgets", "remove", "workflow:ask"]).exits(1).says("ERR_NOT_FOUND");
+        site.aos(&["budgets", "set", "everybody", "1"]).exits(2).says("workflow:<id>");
+        site.aos(&["budgets", "set", "tenant", "-1"]).exits(2);
+
+        for by in ["model", "workflow", "day", "run", "effect", "attempt", "adapter", "key"] {
+            let report = site.json(&["costs", "--by", by]);
+            assert_eq!(report, json!({"by": by, "lines": []}));
+        }
+        site.aos(&["costs", "--by", "colour"]).exits(2).says("expected one of model");
+        site.aos(&["costs", "--since", "yesterday"]).exits(2).says("expected a day");
+
+        let steps = json!([{"id": "ask", "skill": "llm_invoke", "params": {"model": "m", "prompt": "hi", "adapter": "stub"}}]);
+        let run = site.server.create(json!({"id": "ask", "steps": steps}), json!({}));
+        site.server.aos(&["runs", "wait", &run]).exits(0);
+        site.aos(&["recost", &run]).exits(0).prints("ask#1  m  recorded $0  new $0  0\n").prints("total  recorded $0");
+        site.aos(&["recost", "nobody"]).exits(1).says("ERR_NOT_FOUND");
+    });
+}
+
+#[test]
 fn the_registry_is_looked_after() {
     on_every_site(|site| {
         let hash = site.aos(&["registry", "snapshot"]).exits(0).out.trim().to_owned();

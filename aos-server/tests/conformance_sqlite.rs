@@ -45,12 +45,14 @@ async fn open(path: PathBuf, clock: VirtualClock) -> Roles {
         slots: Some(stores.slots()),
         schedules: Some(stores.schedules()),
         switches: Some(stores.switches()),
+        ledger: Some(stores.ledger()),
         ..Roles::default()
     }
 }
 
 conformance_tests!(blob, Sqlite);
 conformance_tests!(journal, Sqlite);
+conformance_tests!(ledger, Sqlite);
 conformance_tests!(registry, Sqlite);
 conformance_tests!(runs, Sqlite);
 conformance_tests!(schedules, Sqlite);

@@ -26,6 +26,11 @@ fn getting_started_with_the_server() {
 }
 
 #[test]
+fn money() {
+    check("docs/src/money.md");
+}
+
+#[test]
 fn schedules() {
     check("docs/src/schedules.md");
 }

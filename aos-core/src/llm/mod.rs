@@ -17,6 +17,7 @@ mod response;
 mod room;
 mod sample;
 mod stub;
+mod traffic;
 
 pub use adapter::{CacheUse, LlmAdapter, LlmAnswer, LlmCall};
 pub use adapters::{AdapterStatus, Adapters, STUB, Switches};
@@ -31,3 +32,4 @@ pub use request::{LlmRequest, Message, Role, Tool, ToolChoice};
 pub use response::{LlmResponse, StopReason, Usage};
 pub use room::{Left, Room};
 pub use stub::StubAdapter;
+pub use traffic::Traffic;

@@ -2,6 +2,7 @@
 
 pub mod claude;
 mod llm_http;
+mod costs;
 mod migration;
 pub mod openai;
 pub mod postgres;
@@ -12,7 +13,8 @@ mod watch;
 use std::sync::Arc;
 
 use aos_core::driver::Stores;
-use aos_core::memory::{MemorySchedules, MemorySlots, MemorySwitches, MemoryWorkers};
+use aos_core::ledger::LedgerStore;
+use aos_core::memory::{MemoryLedger, MemorySchedules, MemorySlots, MemorySwitches, MemoryWorkers};
 use aos_core::registry::RegistryStore;
 use aos_core::runs::StoreError;
 use aos_core::schedules::ScheduleStore;
@@ -195,6 +197,8 @@ pub struct Control {
     pub schedules: Arc<dyn ScheduleStore>,
     /// Operators' switches.
     pub switches: Arc<dyn SwitchStore>,
+    /// The account of model calls, and their budgets.
+    pub ledger: Arc<dyn LedgerStore>,
 }
 
 impl Control {
@@ -205,6 +209,7 @@ impl Control {
             slots: Arc::new(MemorySlots::new(Arc::clone(clock))),
             schedules: Arc::new(MemorySchedules::new(Arc::clone(clock))),
             switches: Arc::new(MemorySwitches::new(Arc::clone(clock))),
+            ledger: Arc::new(MemoryLedger::new(Arc::clone(clock))),
         }
     }
 }

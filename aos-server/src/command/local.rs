@@ -119,7 +119,7 @@ pub async fn run(host: &Host, job: Job, interrupted: impl Future<Output = ()>) -
     };
     let record = runs.get(&tenant, &run).await.map_err(Failure::from)?;
     let record = record.ok_or_else(|| Failure::new(codes::STORE_CORRUPT, format!("the run {run} has vanished")))?;
-    let history = History::read(host, &record).await?;
+    let history = History::read(host, &record).await?.with_books(host).await?;
     match driven {
         Driven::Finished(finished) => Ok(Ran { run, finished, history, flows: Arc::clone(&host.flows) }),
         Driven::Parked => Err(waits(&run, &history)),

@@ -4,6 +4,7 @@ mod again;
 mod bulk;
 mod client;
 mod completions;
+mod costs;
 mod definition;
 mod dlq;
 mod doctor;
@@ -14,6 +15,7 @@ mod migrate;
 mod process;
 mod progress;
 mod queue;
+mod recost;
 mod registry;
 mod replay;
 mod run;
@@ -33,7 +35,7 @@ use std::process::ExitCode;
 use aos_core::{Failure, codes};
 
 use crate::cli::{
-    Cli, Command, DlqArgs, GoldenCommand, QueueArgs, QueueCommand, RegistryArgs, RunsArgs, SchedulesArgs, SwitchArgs,
+    BudgetsArgs, BudgetsCommand, Cli, Command, DlqArgs, GoldenCommand, QueueArgs, QueueCommand, RegistryArgs, RunsArgs, SchedulesArgs, SwitchArgs,
     WorkersArgs, WorkersCommand,
 };
 use client::Client;
@@ -88,6 +90,15 @@ fn dispatch(ui: &Ui, cli: Cli) -> CommandResult {
             let client = Client::to(sources, &target).await?;
             schedules::run(ui, &client, command).await
         }),
+        Command::Costs(args) => block_on(async move {
+            let client = Client::to(sources, &args.target).await?;
+            costs::costs(ui, &client, args).await
+        }),
+        Command::Budgets(BudgetsArgs { target, command }) => block_on(async move {
+            let client = Client::to(sources, &target).await?;
+            costs::budgets(ui, &client, command.unwrap_or(BudgetsCommand::List)).await
+        }),
+        Command::Recost(args) => block_on(recost::run(ui, sources, args)),
         Command::Registry(RegistryArgs { target, command }) => block_on(registry::run(ui, sources, &target, command)),
         Command::Doctor(args) => block_on(doctor::run(ui, sources, &args)),
         Command::Completions { shell } => completions::run(ui, shell),

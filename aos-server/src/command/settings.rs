@@ -1,5 +1,7 @@
 //! Settings for commands: the environment, `--set`, and the flags that stand for settings.
 
+use std::sync::Arc;
+
 use aos_core::Failure;
 use aos_core::registry::Registry;
 use url::Url;
@@ -76,6 +78,6 @@ fn database_url(db: &str) -> String {
 /// # Errors
 /// TLS that can't be set up on this machine; keys that can't be read.
 pub fn skills(config: &Config) -> Result<Registry, CommandError> {
-    let around = Surroundings::alone(llm::prices()?, &Metrics::new()?);
+    let around = Surroundings::alone(Arc::new(config.prices.clone()), &Metrics::new()?);
     Ok(skill::registry(config, &llm::adapters(config, &around)?)?)
 }

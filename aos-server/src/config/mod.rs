@@ -9,6 +9,7 @@ mod listen;
 mod log;
 mod openai;
 mod page;
+mod prices;
 mod problem;
 mod reader;
 mod redis;
@@ -24,11 +25,13 @@ pub use listen::Listen;
 pub use log::Log;
 pub use openai::OpenAi;
 pub use page::settings_page;
+pub use prices::over_builtin;
 pub use problem::{ConfigError, Origin, Problem};
 pub use secret::Secret;
 pub use source::Sources;
 pub use worker::Worker;
 
+use aos_core::llm::PriceBook;
 use reader::Reader;
 use source::Values;
 use url::Url;
@@ -46,6 +49,8 @@ pub struct Config {
     pub claude: Claude,
     /// The adapter for servers that speak OpenAI's chat completions.
     pub openai: OpenAi,
+    /// What calls of models cost.
+    pub prices: PriceBook,
     /// The operator's controls over adapters, as they stand at start.
     pub switches: AdapterSwitches,
     /// The in-process worker.
@@ -90,6 +95,7 @@ impl Config {
         let redis = redis::read(reader);
         let claude = Claude::read(reader);
         let openai = OpenAi::read(reader);
+        let prices = prices::read(reader);
         let switches = AdapterSwitches::read(reader);
         let worker = Worker::read(reader);
         let log = Log::read(reader);
@@ -100,6 +106,7 @@ impl Config {
             redis: redis?,
             claude: claude?,
             openai: openai?,
+            prices: prices?,
             switches: switches?,
             worker: worker?,
             log: log?,

@@ -54,6 +54,7 @@ settings! {
         DISABLE_LIVE_ADAPTERS = "DISABLE_LIVE_ADAPTERS", "`true` or `false`", Some("false"), "true", plain, "Take live model adapters away: a step that names one gets `ERR_LLM_ADAPTER_DISABLED`.";
         FORCE_STUB_ADAPTER = "FORCE_STUB_ADAPTER", "`true` or `false`", Some("false"), "true", plain, "Send every model call to the deterministic stub.";
         RATE_LIMIT_RPM = "CLAUDE_RATE_LIMIT_RPM", "an integer from 1 to 10000000", Some("60"), "60", plain, "Requests to Claude per minute.";
+        PRICES = "AOS_PRICES", "the path of a readable JSON file with prices", None, "/etc/aos/prices.json", plain, "Price book: its models are added to those that come with this release, or replace them. Read at the start.";
         RATE_LIMIT_TPM = "CLAUDE_RATE_LIMIT_TPM", "an integer from 1 to 10000000000", Some("100000"), "100000", plain, "Tokens to and from Claude per minute.";
         RATE_LIMIT_ITPM = "CLAUDE_RATE_LIMIT_ITPM", "an integer from 1 to 10000000000", None, "80000", plain, "Tokens to Claude per minute, beside the limit of all tokens. Not set, there is no such limit.";
         RATE_LIMIT_OTPM = "CLAUDE_RATE_LIMIT_OTPM", "an integer from 1 to 10000000000", None, "20000", plain, "Tokens from Claude per minute, beside the limit of all tokens. Not set, there is no such limit.";

@@ -3,6 +3,8 @@
 //! Every route is registered together with its entry in the OpenAPI document, so that there is no route without one.
 
 pub mod body;
+pub mod budgets;
+pub mod costs;
 pub mod dead_letters;
 pub mod health;
 pub mod metrics;
@@ -40,6 +42,7 @@ pub fn router(state: AppState) -> Router {
         .merge(queue())
         .merge(workflows())
         .merge(schedules())
+        .merge(money())
         .merge(skills_and_registry())
         .with_state(state.clone())
         .merge(about_itself)
@@ -125,6 +128,14 @@ fn schedules() -> Routes {
         .routes(routes!(schedules::pause_schedule))
         .routes(routes!(schedules::resume_schedule))
         .routes(routes!(schedules::trigger_schedule))
+}
+
+fn money() -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(costs::get_costs))
+        .routes(routes!(costs::get_prices))
+        .routes(routes!(budgets::list_budgets))
+        .routes(routes!(budgets::set_budget, budgets::remove_budget))
 }
 
 fn skills_and_registry() -> Routes {

@@ -30,6 +30,7 @@ use crate::state::AppState;
         (name = "queue", description = "What waits, who works, how much at a time, and what needs an operator"),
         (name = "workflows", description = "Register workflows and look at them"),
         (name = "schedules", description = "Begin runs by the calendar"),
+        (name = "money", description = "What model calls cost, and how much they may"),
         (name = "skills", description = "Look at skills, switch them off and on"),
         (name = "registry", description = "Export, import, snapshots and rollback"),
         (name = "simulate", description = "What a run would need and cost at most, without running it"),

@@ -10,8 +10,6 @@ use aos_core::money::Money;
 use aos_core::time::{Clock, Timestamp};
 use aos_core::{Failure, codes};
 
-use crate::telemetry::Metrics;
-
 /// For how long an attempt may be open: longer than any takes, so that only a dead process leaves one open.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
@@ -25,13 +23,11 @@ pub struct Account {
     ledger: Arc<dyn LedgerStore>,
     book: Arc<PriceBook>,
     clock: Arc<dyn Clock>,
-    metrics: Metrics,
 }
 
 /// An attempt that is reserved.
 pub struct Open {
     account: Account,
-    adapter: String,
     tenant: TenantId,
     call: CallId,
     model: String,
@@ -47,13 +43,8 @@ pub struct Settled {
 
 impl Account {
     /// An account in `ledger`, by the prices of `book`.
-    pub const fn new(
-        ledger: Arc<dyn LedgerStore>,
-        book: Arc<PriceBook>,
-        clock: Arc<dyn Clock>,
-        metrics: Metrics,
-    ) -> Self {
-        Self { ledger, book, clock, metrics }
+    pub const fn new(ledger: Arc<dyn LedgerStore>, book: Arc<PriceBook>, clock: Arc<dyn Clock>) -> Self {
+        Self { ledger, book, clock }
     }
 
     /// Reserves the most that a call may cost; durable when it resolves.
@@ -67,7 +58,7 @@ impl Account {
         let new = NewCall { bound, ..self.new_call(adapter, call)? };
         self.ledger.reserve(&new).await?.check(&new)?;
         let NewCall { tenant, call, .. } = new;
-        Ok(Open { account: self.clone(), adapter: adapter.to_owned(), tenant, call, model, bound, at })
+        Ok(Open { account: self.clone(), tenant, call, model, bound, at })
     }
 
     /// Writes down that an answer was there already. Nothing depends on it.
@@ -122,9 +113,8 @@ impl Open {
         let book = &self.account.book;
         let (answered, usage) = (answer.response.model.clone(), answer.response.usage);
         let price = |model: &str| book.price(model, &usage, self.at);
-        match price(&answered).or_else(|| price(&self.model)) {
-            Some(priced) => (answer.cost, answer.price) = (Some(priced.cost), Some(priced.price)),
-            None => self.account.metrics.llm_unpriced(&self.adapter, &self.model),
+        if let Some(priced) = price(&answered).or_else(|| price(&self.model)) {
+            (answer.cost, answer.price) = (Some(priced.cost), Some(priced.price));
         }
         Settlement {
             model: Some(answered),

@@ -18,4 +18,4 @@ pub use estimate::Estimate;
 pub use guarded::{GuardedAdapter, Parts};
 pub use live::{Pieces, watched};
 pub use pace::{Pace, Ticket};
-pub use setup::{Surroundings, adapters, prices};
+pub use setup::{Surroundings, adapters};

@@ -74,7 +74,7 @@ impl Surroundings {
         metrics: &Metrics,
     ) -> Self {
         let clock = backend.clock();
-        let mut shared = Self { clock, ..Self::alone(book, metrics) };
+        let mut shared = Self { ledger: backend.control().ledger, clock, ..Self::alone(book, metrics) };
         if let Some(redis) = redis {
             let live = live.clone();
             (shared.limiter, shared.cache) = (redis.limiter(move || live.count()), redis.cache());
@@ -90,7 +90,7 @@ impl Surroundings {
         switches: &Arc<Switches>,
     ) -> Arc<dyn LlmAdapter> {
         let Self { limiter, cache, ledger, book, clock, metrics, tasks } = self.clone();
-        let account = Account::new(ledger, book, Arc::clone(&clock), metrics.clone());
+        let account = Account::new(ledger, book, Arc::clone(&clock));
         let pace = Pace::new(inner.name(), limits, limiter, Arc::clone(&clock), metrics.clone());
         let breaker = Mutex::new(Breaker::new(BreakerSettings::default()));
         let parts =
@@ -120,12 +120,4 @@ pub fn adapters(config: &Config, around: &Surroundings) -> Result<Adapters, Fail
         adapters = adapters.with(around.guard(Arc::new(adapter), UNLIMITED, &switches));
     }
     Ok(adapters)
-}
-
-/// What calls cost.
-///
-/// # Errors
-/// A price book that can't be read.
-pub fn prices() -> Result<Arc<PriceBook>, Failure> {
-    Ok(Arc::new(PriceBook::builtin()?))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aos_core::driver::Stores;
 use aos_core::flow::{Ctx, Flows};
 use aos_core::id::{ScheduleId, TenantId, WorkerId};
-use aos_core::llm::{Adapters, Switches};
+use aos_core::llm::{Adapters, PriceBook, Switches};
 use aos_core::memory::{MemoryRegistry, MemorySchedules, MemoryStore, VirtualClock};
 use aos_core::payload::Payload;
 use aos_core::queue::Priority;
@@ -43,6 +43,7 @@ async fn process(stores: Stores, registry_store: Arc<dyn RegistryStore>, control
         skills: Vec::new(),
         flows: (flows, vec![PlanBuilder::code("report", "1.0.0").unwrap().build()]),
         adapters: Adapters::new(Arc::new(Switches::default())),
+        prices: Arc::new(PriceBook::builtin().unwrap()),
         clock: Arc::new(SystemClock),
         worker: WorkerSettings::new(WorkerId::new("w").unwrap(), 0),
         max_queued: 0,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use aos_core::driver::{Host, Stores};
 use aos_core::flow::Flows;
 use aos_core::id::{TenantId, WorkerId};
-use aos_core::llm::Adapters;
+use aos_core::llm::{Adapters, PriceBook};
 use aos_core::registry::{Registry, RegistryStore};
 use aos_core::skill::Skill;
 use aos_core::skill::schema::JsonSchemas;
@@ -23,6 +23,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::account;
 use crate::backend::redis::{Hint, Redis};
 use crate::backend::{Backend, Control};
 use crate::backlog::{self, Backlog};
@@ -85,6 +86,8 @@ pub struct Ingredients {
     pub flows: (Flows, Vec<Arc<Plan>>),
     /// Bindings to language models.
     pub adapters: Adapters,
+    /// What calls of them cost.
+    pub prices: Arc<PriceBook>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// How the worker works.
@@ -131,6 +134,7 @@ impl Server {
             skills,
             flows,
             adapters,
+            prices,
             clock,
             worker,
             max_queued,
@@ -168,6 +172,7 @@ impl Server {
             registry,
             registry_store,
             adapters,
+            prices,
             plans: Plans::new(Arc::new(JsonSchemas::new())),
             backlog: Backlog::new(max_queued),
             worker,
@@ -193,6 +198,8 @@ impl Server {
         if left > 0 {
             tracing::warn!(runs = left, "the server before this one was killed; going on with the runs it had in hand");
         }
+        // Runs are recorded with its hash.
+        backend.stores().blobs.put(config.prices.to_json().as_bytes()).await?;
         Ok((Self::on(&backend, config, Brings::Skills).await?, backend))
     }
 
@@ -219,7 +226,8 @@ impl Server {
             Some(redis) => (Hub::with_hints(redis.hints().clone()), Live::default()),
             None => (Hub::new(), Live::default()),
         };
-        let around = Surroundings::shared(llm::prices()?, backend, redis.as_ref(), &live, &metrics);
+        let prices = Arc::new(config.prices.clone());
+        let around = Surroundings::shared(Arc::clone(&prices), backend, redis.as_ref(), &live, &metrics);
         let adapters = llm::watched(llm::adapters(config, &around)?, &hub);
         let id = format!("{}-{}", std::process::id(), uuid::Uuid::now_v7().simple());
         let id = WorkerId::new(id).map_err(|e| Failure::new(codes::INTERNAL, e.to_string()))?;
@@ -233,6 +241,7 @@ impl Server {
             },
             flows: (Flows::new(), Vec::new()),
             adapters,
+            prices,
             clock: backend.clock(),
             worker: WorkerSettings { lease: config.worker.lease, ..WorkerSettings::new(id, config.worker.concurrency) },
             max_queued: config.worker.max_queued,
@@ -278,6 +287,7 @@ impl Server {
             )),
             tokio::spawn(backlog::keep_counting(state.clone(), done.clone())),
             tokio::spawn(schedule::run(state.clone(), done.clone())),
+            tokio::spawn(account::keep_sweeping(state.clone(), done.clone())),
         ];
         if let (Some(redis), Some(backend)) = (&state.redis, backend) {
             backend.tell(redis.hints().clone());

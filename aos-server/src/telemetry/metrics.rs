@@ -142,6 +142,12 @@ impl Metrics {
         }
     }
 
+    /// Counts an answer whose cost is not known.
+    pub fn llm_unpriced(&self, adapter: &str, model: &str) {
+        let labels = [KeyValue::new("adapter", adapter.to_owned()), KeyValue::new("model", model.to_owned())];
+        self.0.llm_unpriced.add(1, &labels);
+    }
+
     /// Tokens that a model call used. `kind` is `input`, `output`, `cache_read` or `cache_write`.
     pub fn llm_tokens(&self, adapter: &str, model: &str, kind: &'static str, tokens: u64) {
         self.0.llm_tokens.add(
@@ -152,12 +158,6 @@ impl Metrics {
                 KeyValue::new("kind", kind),
             ],
         );
-    }
-
-    /// A call was answered by a model that has no price.
-    pub fn llm_unpriced(&self, adapter: &str, model: &str) {
-        let labels = [KeyValue::new("adapter", adapter.to_string()), KeyValue::new("model", model.to_string())];
-        self.0.llm_unpriced.add(1, &labels);
     }
 
     /// A call that may use a cache was answered: from there, or not.
@@ -240,7 +240,9 @@ impl Metrics {
         for kind in ["skill", "workflow"] {
             self.registry_size(kind, 0);
         }
-        for counter in [&inner.llm_calls, &inner.llm_errors, &inner.llm_tokens, &inner.skill_errors] {
+        for counter in
+            [&inner.llm_calls, &inner.llm_errors, &inner.llm_tokens, &inner.llm_unpriced, &inner.skill_errors]
+        {
             counter.add(0, &[]);
         }
         for counter in [&inner.rescued, &inner.fenced, &inner.http_requests] {
@@ -273,8 +275,12 @@ impl Inner {
             llm_latency: histogram(&meter, "aos_llm_latency", SLOW, "Time of one call of a language model"),
             llm_tokens: counter(&meter, "aos_llm_tokens", "Tokens that calls of language models used"),
             llm_cost: money(&meter, "aos_llm_cost_cents", "What calls of language models have cost, in US cents"),
-            llm_unpriced: counter(&meter, "aos_llm_unpriced_calls", "Calls of language models that have no price"),
             llm_cache: counter(&meter, "aos_llm_cache_lookups", "Calls of language models that may use a cache"),
+            llm_unpriced: counter(
+                &meter,
+                "aos_llm_unpriced_calls",
+                "Answers of language models whose cost is not known, because there is no price for the model",
+            ),
             registry_operations: counter(&meter, "aos_registry_operations", "Operations on the registry"),
             registry_size: gauge(&meter, "aos_registry_size", "Versions that the registry holds"),
             queue_depth: gauge(&meter, "aos_queue_depth", "Runs that have not ended, by state"),
@@ -337,6 +343,7 @@ mod tests {
             "aos_llm_errors_total",
             "aos_llm_tokens_total",
             "aos_llm_cost_cents_total",
+            "aos_llm_unpriced_calls_total",
             "aos_skill_errors_total",
             "aos_registry_operations_total",
             "aos_registry_size",

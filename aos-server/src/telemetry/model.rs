@@ -39,6 +39,9 @@ impl LlmAdapter for CountedAdapter {
             match &result {
                 Ok(answer) => {
                     self.metrics.llm(adapter, &model, took, answer.cost.unwrap_or_default(), None);
+                    if answer.cost.is_none() {
+                        self.metrics.llm_unpriced(adapter, &answer.response.model);
+                    }
                     let usage = &answer.response.usage;
                     for (kind, tokens) in [
                         ("input", usage.input_tokens),

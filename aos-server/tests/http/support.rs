@@ -8,7 +8,7 @@ use aos_core::driver::Stores;
 use aos_core::flow::{Ctx, Flows};
 use aos_core::id::{RunId, WorkerId};
 use aos_core::journal::{Append, Transition};
-use aos_core::llm::{Adapters, StubAdapter, Switches};
+use aos_core::llm::{Adapters, PriceBook, StubAdapter, Switches};
 use aos_core::memory::{MemoryRegistry, MemorySchedules, MemoryStore, VirtualClock};
 use aos_core::money::Money;
 use aos_core::queue::Priority;
@@ -92,6 +92,7 @@ impl Api {
             skills: skills(&calls, &mended),
             flows: flows(),
             adapters: Adapters::new(Arc::new(Switches::default())).with(Arc::new(StubAdapter)),
+            prices: Arc::new(PriceBook::builtin().unwrap()),
             clock,
             worker,
             redis: None,

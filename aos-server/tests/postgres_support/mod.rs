@@ -45,6 +45,7 @@ fn roles(stores: &PostgresStores) -> Roles {
         slots: Some(stores.slots()),
         schedules: Some(stores.schedules()),
         switches: Some(stores.switches()),
+        ledger: Some(stores.ledger()),
         ..Roles::default()
     }
 }
@@ -69,6 +70,7 @@ macro_rules! all_suites {
     ($reach:expr) => {
         aos_testkit::conformance_tests!(blob, crate::postgres_support::Tested($reach));
         aos_testkit::conformance_tests!(journal, crate::postgres_support::Tested($reach));
+        aos_testkit::conformance_tests!(ledger, crate::postgres_support::Tested($reach));
         aos_testkit::conformance_tests!(registry, crate::postgres_support::Tested($reach));
         aos_testkit::conformance_tests!(runs, crate::postgres_support::Tested($reach));
         aos_testkit::conformance_tests!(schedules, crate::postgres_support::Tested($reach));

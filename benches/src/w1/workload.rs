@@ -6,7 +6,7 @@ use std::time::Duration;
 use aos_core::driver::{Host, Stores};
 use aos_core::flow::Flows;
 use aos_core::id::WorkerId;
-use aos_core::llm::{Adapters, Switches};
+use aos_core::llm::{Adapters, PriceBook, Switches};
 use aos_core::memory::TokioClock;
 use aos_core::registry::Registry;
 use aos_core::skill::{Skill, SkillContract, SkillOutput, TypedSkill};
@@ -88,6 +88,7 @@ pub async fn serve(backend: Backend) -> Result<Served> {
         skills: vec![skill()?],
         flows: (Flows::new(), Vec::new()),
         adapters: Adapters::new(Arc::new(Switches::default())),
+        prices: Arc::new(PriceBook::builtin()?),
         clock: Arc::new(SystemClock),
         worker: WorkerSettings::new(WorkerId::new("w1")?, 128),
         redis: None,

@@ -13,11 +13,13 @@ mod batch;
 mod blob;
 mod clock;
 mod connection;
+mod costs;
 mod create;
 mod doubt;
 mod error;
 mod held;
 mod journal;
+mod ledger;
 mod list;
 mod migrate;
 mod purge;
@@ -39,6 +41,7 @@ use std::time::Duration;
 use aos_core::blob::BlobStore;
 use aos_core::driver::Stores;
 use aos_core::journal::JournalStore;
+use aos_core::ledger::LedgerStore;
 use aos_core::registry::RegistryStore;
 use aos_core::runs::{RunStore, StoreError};
 use aos_core::schedules::ScheduleStore;
@@ -58,6 +61,7 @@ use create::Creations;
 use doubt::{ANSWER, LONG_ANSWER};
 use error::{Fault, closed};
 use journal::Appends;
+use ledger::Ledger;
 use session::Pool;
 
 /// The stores of one Postgres database. Clones share the connections.
@@ -73,6 +77,7 @@ struct Postgres {
     place: Arc<str>,
     appends: Queue<Appends>,
     creations: Queue<Creations>,
+    ledger: Queue<Ledger>,
     waiters: Arc<Waiters>,
     limits: Arc<queue::Limits>,
     clock: DatabaseClock,
@@ -100,12 +105,13 @@ impl PostgresStores {
     /// # Errors
     /// As [`PostgresStores::open`].
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let pools = Pools::open(url, batch::LANES * 2).await?;
+        let pools = Pools::open(url, batch::LANES * 3).await?;
         let (writers, place) = (&pools.writers, &pools.place);
         let waiters = Arc::<Waiters>::default();
         let stores = Self(Arc::new(Postgres {
             appends: Queue::start(writers, place, Appends::new(place, &waiters)),
             creations: Queue::start(writers, place, Creations::new(place)),
+            ledger: Queue::start(writers, place, Ledger::new(place)),
             pool: pools.pool.clone(),
             place: Arc::clone(place),
             pools,
@@ -178,9 +184,20 @@ impl PostgresStores {
         Arc::clone(&self.0) as _
     }
 
-    /// The four by which an installation is steered.
+    /// The account of model calls.
+    pub fn ledger(&self) -> Arc<dyn LedgerStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Those by which an installation is steered.
     pub fn control(&self) -> Control {
-        Control { workers: self.workers(), slots: self.slots(), schedules: self.schedules(), switches: self.switches() }
+        Control {
+            workers: self.workers(),
+            slots: self.slots(),
+            schedules: self.schedules(),
+            switches: self.switches(),
+            ledger: self.ledger(),
+        }
     }
 
     /// Who waits for changes.

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0002_queue.sql"),
     include_str!("../../../migrations/sqlite/0003_lists.sql"),
     include_str!("../../../migrations/sqlite/0004_control.sql"),
+    include_str!("../../../migrations/sqlite/0005_ledger.sql"),
 ];
 
 /// How long to wait for another process's transaction.

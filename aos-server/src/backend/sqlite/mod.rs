@@ -10,10 +10,13 @@
 //!   blocking task, and ends whatever becomes of the caller.
 
 mod blob;
+mod budgets;
 mod connection;
 mod create;
+mod costs;
 mod error;
 mod journal;
+mod ledger;
 mod list;
 mod presence;
 mod purge;
@@ -38,6 +41,7 @@ use std::time::Duration;
 use aos_core::blob::BlobStore;
 use aos_core::driver::Stores;
 use aos_core::journal::JournalStore;
+use aos_core::ledger::LedgerStore;
 use aos_core::registry::RegistryStore;
 use aos_core::runs::{RunStore, StoreError};
 use aos_core::schedules::ScheduleStore;
@@ -157,9 +161,20 @@ impl SqliteStores {
         Arc::clone(&self.0) as _
     }
 
-    /// The four by which an installation is steered.
+    /// The account of model calls.
+    pub fn ledger(&self) -> Arc<dyn LedgerStore> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Those by which an installation is steered.
     pub fn control(&self) -> Control {
-        Control { workers: self.workers(), slots: self.slots(), schedules: self.schedules(), switches: self.switches() }
+        Control {
+            workers: self.workers(),
+            slots: self.slots(),
+            schedules: self.schedules(),
+            switches: self.switches(),
+            ledger: self.ledger(),
+        }
     }
 
     /// Who waits for changes.

@@ -132,7 +132,7 @@ pub async fn get_golden(
             ),
         ));
     }
-    let (plan, lines, blobs) = History::read(&state.host, &record).await?.into_ordered();
+    let (plan, lines, blobs) = History::read(&state.host, &record).await?.with_books(&state.host).await?.into_ordered();
     let flows = state.host.flows.clone();
     let recording = tokio::task::spawn_blocking(move || {
         GoldenFile::record(plan, &flows, lines, blobs, query.note).map(|golden| golden.to_string())

@@ -50,7 +50,7 @@ fn paid(fails: bool) -> (Arc<Paid>, Arc<CachedAdapter>) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cache = Arc::new(MemoryCache::new(Arc::clone(&clock), 1 << 20));
     let (ledger, metrics) = (Arc::new(MemoryLedger::new(Arc::clone(&clock))), Metrics::new().unwrap());
-    let account = Account::new(ledger, Arc::new(PriceBook::builtin().unwrap()), clock, metrics.clone());
+    let account = Account::new(ledger, Arc::new(PriceBook::builtin().unwrap()), clock);
     (Arc::clone(&paid), Arc::new(CachedAdapter::new(paid, cache, account, metrics)))
 }
 

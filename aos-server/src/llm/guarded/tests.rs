@@ -66,7 +66,7 @@ impl Bench {
             Arc::new(Provider { calls: AtomicU64::new(0), may: Semaphore::new(answers), fails: Mutex::default() });
         let ledger = Arc::new(MemoryLedger::new(Arc::clone(&clock)));
         let book = Arc::new(PriceBook::builtin().unwrap());
-        let account = Account::new(ledger.clone(), book, Arc::clone(&clock), metrics.clone());
+        let account = Account::new(ledger.clone(), book, Arc::clone(&clock));
         let limits = RateLimits { requests, tokens: u64::MAX, input_tokens: None, output_tokens: None };
         let limiter = Arc::new(MemoryLimiter::new(Arc::clone(&clock)));
         let pace = Pace::new("provider", limits, limiter, Arc::clone(&clock), metrics);
