@@ -242,6 +242,9 @@ codes! {
     RUN_DEAD = "ERR_RUN_DEAD", Host, final, Error, 500, "Workers have died with the run too often.", "Find out why in their logs, then start it anew or fork it.";
     BUDGET_EXCEEDED = "ERR_BUDGET_EXCEEDED", Limit, final, Warning, 402, "An effect would pass the run's budget.", "Raise the budget, or spend less.";
     LIMIT_EXCEEDED = "ERR_LIMIT_EXCEEDED", Limit, final, Warning, 422, "A run reached one of its limits.", "See which in the message; split the work, or raise the limit.";
+    AGENT_TURN_LIMIT = "ERR_AGENT_TURN_LIMIT", Limit, final, Warning, 422, "An agent had no final answer when its turns were used up.", "Allow more turns, ask for less, or fork the run at one of its turns.";
+    AGENT_UNKNOWN_TOOL = "ERR_AGENT_UNKNOWN_TOOL", Llm, final, Warning, 422, "A model asked for a tool that its agent does not have.", "Nothing: nothing is called, and the model is told which tools there are.";
+    APPROVAL_DENIED = "ERR_APPROVAL_DENIED", Operator, final, Info, 403, "A person declined a tool call of an agent.", "Nothing: the call is not made, and the model is told why.";
     CANCELLED = "ERR_CANCELLED", Operator, final, Info, 409, "The run was cancelled.", "Nothing, if that was intended.";
     SCHEDULE_OVERLAP = "ERR_SCHEDULE_OVERLAP", Operator, final, Info, 409, "A scheduled time was left out: the run of an earlier one had not ended.", "Nothing, if that was intended; else let the runs overlap, or leave more time between them.";
     CHILD_FAILED = "ERR_CHILD_FAILED", Workflow, final, Warning, 500, "A child run failed.", "See the child run named in the details.";

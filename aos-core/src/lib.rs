@@ -54,6 +54,7 @@
 //! | write workflows as JSON or YAML | [`workflow`] |
 //! | write them as Rust functions | [`flow`] |
 //! | give them something to call | [`skill`], [`registry`], [`llm`] |
+//! | let a model decide what is called | [`agent`] |
 //! | run them | [`driver`], with the stores in [`memory`] or your own |
 //! | drive the state machine yourself | [`engine`] |
 //! | read journals, replay, keep golden files | [`journal`], [`replay`] |
@@ -67,6 +68,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+pub mod agent;
 pub mod blob;
 pub mod budget;
 pub mod cache;

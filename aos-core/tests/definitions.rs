@@ -21,6 +21,11 @@ fn mistakes(definition: Value) -> Vec<String> {
 #[test]
 fn each_mistake_is_named_with_its_place() {
     let step = |step: Value| json!({"id": "w", "steps": [step, {"id": "other", "set": 1}]});
+    let agent = |fields: Value| {
+        let mut agent = json!({"goal": "g", "model": "m"});
+        agent.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        step(json!({"id": "a", "agent": agent}))
+    };
     let table = [
         (json!([]), "/: found [], expected an object with `id` and `steps`"),
         (json!({"id": "w"}), "/steps: found nothing, expected an array of steps"),
@@ -78,6 +83,43 @@ fn each_mistake_is_named_with_its_place() {
             ]}),
             "found a circle: a → b → c → a",
         ),
+        (step(json!({"id": "a", "agent": "g"})), "/steps/0/agent: found \"g\", expected an agent: an object"),
+        (agent(json!({"model": null})), "/steps/0/agent/model: found null, expected a string"),
+        (agent(json!({"goals": "g"})), "/steps/0/agent/goals: found an unknown field, expected \"goal\", perhaps"),
+        (agent(json!({"goal": "{{ stps }}"})), "/steps/0/agent/goal: found the name \"stps\""),
+        (agent(json!({"max_tokens": 0})), "/steps/0/agent/max_tokens: found 0, expected a number of tokens"),
+        (agent(json!({"temperature": "hot"})), "/steps/0/agent/temperature: found \"hot\", expected a number from 0"),
+        (agent(json!({"options": []})), "/steps/0/agent/options: found [], expected an object"),
+        (agent(json!({"system": 1})), "/steps/0/agent/system: found 1, expected a string"),
+        (agent(json!({"max_turns": 0})), "/steps/0/agent/max_turns: found 0, expected a number from 1"),
+        (agent(json!({"budget": 0.5})), "/steps/0/agent/budget: found 0.5, expected US dollars"),
+        (agent(json!({"parallel": "no"})), "/steps/0/agent/parallel: found \"no\", expected true or false"),
+        (agent(json!({"answer_schema": 1})), "/steps/0/agent/answer_schema: found 1, expected a JSON Schema"),
+        (
+            agent(json!({"approval_timeout": "soon"})),
+            "/steps/0/agent/approval_timeout: found \"soon\", expected a duration",
+        ),
+        (agent(json!({"tools": "s"})), "/steps/0/agent/tools: found \"s\", expected an array of tools"),
+        (agent(json!({"tools": [1]})), "/steps/0/agent/tools/0: found 1, expected a tool"),
+        (agent(json!({"tools": [{"name": "x"}]})), "/steps/0/agent/tools/0/skill: found nothing"),
+        (
+            agent(json!({"tools": [{"skill": "s", "approved": true}]})),
+            "/steps/0/agent/tools/0/approved: found an unknown",
+        ),
+        (agent(json!({"tools": [{"skill": "s", "name": "a.b"}]})), "/steps/0/agent/tools/0/name: found \"a.b\""),
+        (agent(json!({"tools": [{"skill": "s", "params": "{{ input }}"}]})), "/steps/0/agent/tools/0/params: found"),
+        (
+            agent(json!({"tools": ["s", {"skill": "t", "params": {"a/b": "{{ nope }}"}}]})),
+            "/steps/0/agent/tools/1/params/a~1b: found the name \"nope\"",
+        ),
+        (
+            agent(json!({"tools": ["a.b@^1", {"skill": "a_b"}]})),
+            "/steps/0/agent/tools/1: found the tool name \"a_b\" again",
+        ),
+        (
+            step(json!({"id": "a", "agent": {"goal": "g", "model": "m"}, "params": {}})),
+            "/steps/0/params: found params of a step with `agent`",
+        ),
         (step(json!({"id": "a", "set": 9007199254740993_u64})), "/: the number 9007199254740993 at \"/steps/0/set\""),
     ];
     for (definition, expected) in table {
@@ -105,6 +147,15 @@ steps:
   - {id: fetch, skill: http_call@^1, params: {url: "{{ input.url }}"}, retry: {max_attempts: 3}, timeout: 30s}
   - {id: each, skill: echo, for_each: "{{ steps.fetch.output.items }}", concurrency: 4, params: {n: "{{ item.name|upper }}"}}
   - {id: poll, skill: echo, repeat: {until: "output == 3", max: 5, pause: 1s}}
+  - id: look
+    agent:
+      goal: "Compare {{ steps.each.output }}"
+      model: m
+      tools: [echo, {skill: http_call@^1, name: get, params: {url: "{{ input.url }}"}, approve: true}]
+      max_turns: 3
+      budget: "0.10"
+      answer_schema: {type: object}
+      approval_timeout: 1h
   - {id: done, signal: ok, if: "{{ steps.each.output|length > 2 and not steps.poll.skipped }}"}
 output: {all: "{{ steps.each.output }}", text: "{% for x in input.list %}{{ x }},{% endfor %}"}
 "#;
@@ -182,13 +233,17 @@ fn mistakes_and_skills_that_are_not_there_are_told_together() {
         {"id": "A", "set": 1},
         {"id": "a", "skill": "fetch@^1", "params": "{{ 1 + }}"},
         {"id": "b", "workflow": "sub"},
+        {"id": "c", "agent": {"goal": "g", "model": "m", "tools": ["read", {"skill": "write@^2"}]}},
     ]});
     let failure = Definition::resolve(definition, &Nothing).unwrap_err();
     assert_eq!(failure.code, codes::INVALID_DEFINITION);
     let lines: Vec<_> = failure.message.lines().map(str::trim).collect();
-    assert_eq!(lines[0], "the definition has 4 mistakes");
+    assert_eq!(lines[0], "the definition has 7 mistakes");
     assert!(lines[1].starts_with("/steps/0/id: found \"A\", expected "), "{}", lines[1]);
     assert!(lines[2].starts_with("/steps/1/params: \"{{ 1 + }}\" is not a template: syntax error"), "{}", lines[2]);
     assert_eq!(lines[3], "/steps/1/skill: there is no skill \"fetch@^1\"");
     assert_eq!(lines[4], "/steps/2/workflow: there is no workflow \"sub\"");
+    assert_eq!(lines[5], "/steps/3/agent/tools/0: there is no skill \"read\"");
+    assert_eq!(lines[6], "/steps/3/agent/tools/1/skill: there is no skill \"write@^2\"");
+    assert_eq!(lines[7], "/steps/3/agent: there is no skill \"llm_invoke@^1\"");
 }

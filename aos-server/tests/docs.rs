@@ -1,4 +1,4 @@
-//! Runs the shell commands of the README and of "Getting started with the server", in order, against a real server.
+//! Runs the shell commands of the README and of pages of the book, in order, against a real server.
 //!
 //! A `sh` block is run by bash. The `text` block that follows it, if any, lists lines that its output has, in this
 //! order: `…` stands for anything within a line, and `<hash>` for the same 64 hex digits wherever it stands on a page.
@@ -28,6 +28,8 @@ fn getting_started_with_the_server() {
 #[test]
 fn money() {
     check("docs/src/money.md");
+fn agents() {
+    check("docs/src/agents.md");
 }
 
 #[test]

@@ -47,6 +47,7 @@ use std::time::Duration;
 use aos_core::driver::{Host, Stores};
 use aos_core::flow::Flows;
 use aos_core::id::{RunId, TenantId, WorkerId};
+use aos_core::journal::{Append, Line, Transition};
 use aos_core::memory::{MemoryStore, VirtualClock};
 use aos_core::money::Money;
 use aos_core::payload::Payload;
@@ -96,6 +97,7 @@ pub struct Harness {
     messages: Vec<(Duration, Message)>,
     kills: BTreeSet<Kill>,
     wrap: Option<Wrap>,
+    past: Option<(Vec<Line>, Vec<Payload>)>,
 }
 
 impl Harness {
@@ -118,6 +120,7 @@ impl Harness {
             messages: Vec::new(),
             kills: BTreeSet::new(),
             wrap: None,
+            past: None,
         }
     }
 
@@ -155,6 +158,14 @@ impl Harness {
     #[must_use]
     pub fn run_id(mut self, run: RunId) -> Self {
         self.run = run;
+        self
+    }
+
+    /// Begins with this journal and the payloads it refers to, as a [fork](aos_core::replay::fork) does: of the same plan,
+    /// input, seed and run id.
+    #[must_use]
+    pub fn past(mut self, lines: Vec<Line>, blobs: Vec<Payload>) -> Self {
+        self.past = Some((lines, blobs));
         self
     }
 
@@ -309,9 +320,17 @@ impl Harness {
             priority: Priority::default(),
             start_at: None,
         };
-        match stores.runs.create(new, None).await? {
-            Created::New(..) => Ok(()),
-            Created::Existing(_) => Err(Failure::new(codes::INTERNAL, "a new store has a run already")),
+        let lease = self.past.is_some().then(|| (host.worker.clone(), host.lease));
+        match (stores.runs.create(new, lease).await?, &self.past) {
+            (Created::New(_, Some(lease)), Some((lines, blobs))) => {
+                let (lines, blobs, transition) = (lines.clone(), blobs.clone(), Transition::Continue);
+                let append = Append { lease: lease.clone(), first_index: 0, lines, blobs, transition };
+                stores.journal.append(append).await?;
+                stores.runs.release(&lease).await?;
+                Ok(())
+            }
+            (Created::New(..), _) => Ok(()),
+            (Created::Existing(_), _) => Err(Failure::new(codes::INTERNAL, "a new store has a run already")),
         }
     }
 

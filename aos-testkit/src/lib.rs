@@ -21,6 +21,8 @@ mod pages {
     mod readme {}
     #[doc = include_str!("../../docs/src/getting-started-embedded.md")]
     mod embedded {}
+    #[doc = include_str!("../../docs/src/agents.md")]
+    mod agents {}
     #[doc = include_str!("../../docs/src/writing-a-skill.md")]
     mod skill {}
     #[doc = include_str!("../../docs/src/writing-a-backend.md")]

@@ -11,6 +11,10 @@
 //! scripts:                          # skills that answer as written down
 //!   - skill: weather@1.0.0
 //!     turns: [{fail: {code: ERR_TIMEOUT, message: late}}, {give: {celsius: 21}, after_ms: 500}]
+//! model:                            # what the model behind llm_invoke answers; the stub does without
+//!   - {say: [{type: tool_use, id: u1, name: search, input: {query: stoves}}], stop: tool_use, cost_cents: 1}
+//! force_stub_adapter: false         # true: the stub answers all the same
+//! tools: [http_call]                # for a Rust workflow: what its agents may offer to the model
 //! signals: [{after_ms: 5000, name: approval, payload: {approved: true}}]
 //! cancels: [{after_ms: 9000, reason: changed my mind}]
 //! crashes: [{before: 3}, {after: 5}]  # a worker dies before (after) its third (fifth) append is durable
@@ -31,21 +35,24 @@ use std::time::Duration;
 use aos_core::diff::{diff, display};
 use aos_core::flow::Flows;
 use aos_core::id::TenantId;
-use aos_core::llm::{Adapters, StubAdapter};
+use aos_core::llm::{Adapters, LlmAdapter, StubAdapter};
 use aos_core::memory::VirtualClock;
+use aos_core::money::Money;
 use aos_core::payload::Payload;
 use aos_core::registry::Registry;
 use aos_core::skill::schema::JsonSchemas;
 use aos_core::skill::{SkillContract, builtin};
 use aos_core::time::Clock;
-use aos_core::workflow::{Definition, Plan, PlanBuilder};
+use aos_core::workflow::{Definition, Plan, PlanBuilder, Resolver};
 use aos_core::{Code, Failure, codes};
 use serde_json::{Value, json};
 
-pub use file::{CancelAt, CrashAt, Expectation, PageFile, Scenario, Script, ScriptFailure, ScriptTurn, SignalAt};
+pub use file::{
+    CancelAt, CrashAt, Expectation, ModelTurn, PageFile, Scenario, Script, ScriptFailure, ScriptTurn, SignalAt,
+};
 
 use crate::harness::{Harness, Kill, Ran, START};
-use crate::script::{ScriptError, ScriptedSkill, Turn};
+use crate::script::{ScriptError, ScriptedAdapter, ScriptedSkill, Turn};
 use crate::skills::{Ledger, Page, Skills, TestSkills, Web};
 
 type MoreSkills = Arc<dyn Fn(Arc<dyn Clock>) -> Result<Skills, Failure> + Send + Sync>;
@@ -88,6 +95,8 @@ pub struct Played {
     /// What the skill `ledger` has booked.
     pub ledger: Ledger,
     scripts: Vec<ScriptedSkill>,
+    /// The scripted model, when it is the one that is asked.
+    model: Option<ScriptedAdapter>,
 }
 
 impl Played {
@@ -96,7 +105,8 @@ impl Played {
     /// # Errors
     /// The first script that was not followed.
     pub fn finish(&self) -> Result<(), ScriptError> {
-        self.scripts.iter().try_for_each(ScriptedSkill::finish)
+        self.scripts.iter().try_for_each(ScriptedSkill::finish)?;
+        self.model.iter().try_for_each(ScriptedAdapter::finish)
     }
 }
 
@@ -123,7 +133,13 @@ impl Scenario {
         let clock = VirtualClock::new(START);
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let kit = TestSkills::new(Arc::clone(&shared), self.web()?)?;
-        let adapters = Adapters::new(Arc::default()).with(Arc::new(StubAdapter));
+        let model = (!self.model.is_empty()).then(|| self.scripted_model(&shared));
+        let mut adapters = Adapters::new(Arc::default()).with(Arc::new(StubAdapter));
+        if let Some(model) = &model {
+            adapters = adapters.default_adapter(model.name()).with(Arc::new(model.clone()));
+        }
+        adapters.switches().set_force_stub_adapter(self.force_stub_adapter);
+        let model = model.filter(|_| !self.force_stub_adapter);
         let builtin = builtin::all(Arc::new(adapters)).into_iter();
         let mut skills = builtin.fold(kit.skills.clone(), Skills::with_shared);
         if let Some(more) = &stage.skills {
@@ -136,6 +152,8 @@ impl Scenario {
         for skill in skills.iter() {
             registry.register(Arc::clone(skill), START)?;
         }
+        // For tools of agents only: Rust workflows pin all other skills there are, and their plans must stay what they are.
+        registry.register(Arc::new(kit.web.search_skill()?), START)?;
         let plan = self.plan(&registry, &skills)?;
         let mut harness = Harness::new(plan, Arc::new(registry))
             .flows(stage.flows.clone())
@@ -157,7 +175,7 @@ impl Scenario {
                 CrashAt::After(append) => Kill::After(*append),
             });
         }
-        Ok(Played { harness, ledger: kit.ledger, scripts })
+        Ok(Played { harness, ledger: kit.ledger, scripts, model })
     }
 
     /// Plays the scenario and holds the outcome against what it expects.
@@ -165,7 +183,8 @@ impl Scenario {
     /// # Errors
     /// What did not come as expected, as a text.
     pub fn check(&self, stage: &Stage) -> Result<Ran, String> {
-        let Played { harness, ledger, scripts } = self.play(stage).map_err(|failure| failure.to_string())?;
+        let played = self.play(stage).map_err(|failure| failure.to_string())?;
+        let Played { harness, ledger, scripts, model } = played;
         let ran = harness.run().map_err(|failure| failure.to_string())?;
         self.holds(&ran)?;
         let doubles = ledger.doubles();
@@ -173,6 +192,7 @@ impl Scenario {
             return Err(format!("a `once` effect was carried out twice: {doubles:?}"));
         }
         scripts.iter().try_for_each(ScriptedSkill::finish).map_err(|e| e.to_string())?;
+        model.iter().try_for_each(ScriptedAdapter::finish).map_err(|e| e.to_string())?;
         ran.replay().map_err(|e| format!("the run does not replay: {e}"))?;
         Ok(ran)
     }
@@ -217,14 +237,29 @@ impl Scenario {
                 Ok(defined(&self.directory.join(file), registry)?.1)
             }
             (None, Some(flow)) => {
-                let children = self.children.iter().map(|child| builder(child, skills));
-                let plan = children
-                    .into_iter()
-                    .try_fold(builder(flow, skills)?, |plan, child| Ok::<_, Failure>(plan.child(child?.build())))?;
+                let tools = self.tools.iter().map(|id| Resolver::skill(registry, id)).collect::<Result<Vec<_>, _>>()?;
+                let children = self.children.iter().map(|child| builder(child, skills, &tools));
+                let plan = children.into_iter().try_fold(builder(flow, skills, &tools)?, |plan, child| {
+                    Ok::<_, Failure>(plan.child(child?.build()))
+                })?;
                 Ok(plan.build())
             }
             _ => Err(invalid("a scenario has either `workflow` or `flow`")),
         }
+    }
+
+    fn scripted_model(&self, clock: &Arc<dyn Clock>) -> ScriptedAdapter {
+        self.model.iter().fold(ScriptedAdapter::new("scripted", Arc::clone(clock)), |model, turn| {
+            let played = match &turn.fail {
+                None => Turn::blocks(turn.say.clone(), turn.stop.clone()),
+                Some(fail) => Turn::failure(fail.failure()),
+            };
+            let played = played.after(ms(turn.after_ms)).cost(Money::from_cents(turn.cost_cents));
+            match &turn.effect {
+                Some(effect) => model.for_effect(effect, played),
+                None => model.turn(played),
+            }
+        })
     }
 
     fn web(&self) -> Result<Web, Failure> {
@@ -246,17 +281,21 @@ impl Script {
         self.turns.iter().try_fold(ScriptedSkill::new(contract, Arc::clone(clock)), |skill, turn| {
             let played = match (&turn.give, &turn.fail) {
                 (value, None) => Turn::json(value.clone().unwrap_or_default())?,
-                (None, Some(fail)) => Turn::failure(
-                    Failure::new(Code::custom(fail.code.as_str()), fail.message.as_str()).retryable(fail.retryable),
-                ),
+                (None, Some(fail)) => Turn::failure(fail.failure()),
                 (Some(_), Some(_)) => return Err(invalid("a turn has either `give` or `fail`")),
             };
-            let played = played.after(ms(turn.after_ms)).cost(aos_core::money::Money::from_cents(turn.cost_cents));
+            let played = played.after(ms(turn.after_ms)).cost(Money::from_cents(turn.cost_cents));
             Ok(match &turn.effect {
                 Some(effect) => skill.for_effect(effect, played),
                 None => skill.turn(played),
             })
         })
+    }
+}
+
+impl ScriptFailure {
+    fn failure(&self) -> Failure {
+        Failure::new(Code::custom(self.code.as_str()), self.message.as_str()).retryable(self.retryable)
     }
 }
 
@@ -311,10 +350,11 @@ fn defined(file: &Path, registry: &Registry) -> Result<(Value, Arc<Plan>), Failu
     Ok((definition.source().clone(), Arc::new(plan)))
 }
 
-/// The plan of a Rust workflow that may call every skill there is.
-fn builder(flow: &str, skills: &Skills) -> Result<PlanBuilder, Failure> {
+/// The plan of a Rust workflow that may call every skill there is, and offer `tools` to its agents' models.
+fn builder(flow: &str, skills: &Skills, tools: &[SkillContract]) -> Result<PlanBuilder, Failure> {
     let (id, version) = flow.split_once('@').unwrap_or((flow, "1.0.0"));
-    skills.iter().try_fold(PlanBuilder::code(id, version)?, |plan, skill| plan.skill(skill.contract()))
+    let plan = skills.iter().try_fold(PlanBuilder::code(id, version)?, |plan, skill| plan.skill(skill.contract()))?;
+    tools.iter().try_fold(plan, PlanBuilder::tool)
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

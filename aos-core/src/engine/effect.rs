@@ -1,5 +1,7 @@
 //! What the engine knows of each effect of the run.
 
+use serde_json::Value;
+
 use crate::canonical::Hash;
 use crate::engine::content::Leaf;
 use crate::engine::timer::TimerKey;
@@ -8,6 +10,7 @@ use crate::event::Requested;
 use crate::fast_map::FastMap;
 use crate::id::EffectId;
 use crate::money::Money;
+use crate::payload::Payload;
 use crate::retry::RetryPolicy;
 use crate::skill::CrashClass;
 use crate::time::Timestamp;
@@ -146,20 +149,25 @@ impl Effects {
 }
 
 /// The hash of `output` without its volatile fields.
-pub(super) fn stable_hash(output: &crate::payload::Payload, volatile: &[String]) -> Hash {
+pub(super) fn stable_hash(output: &Payload, volatile: &[String]) -> Hash {
     if volatile.is_empty() {
         return output.hash();
     }
+    Hash::of(crate::canonical::write(&stable(output, volatile)))
+}
+
+/// `output` without its volatile fields.
+pub(crate) fn stable(output: &Payload, volatile: &[String]) -> Value {
     let mut value = output.value().clone();
     for pointer in volatile {
         remove(&mut value, pointer);
     }
-    Hash::of(crate::canonical::write(&value))
+    value
 }
 
-fn remove(value: &mut serde_json::Value, pointer: &str) {
+fn remove(value: &mut Value, pointer: &str) {
     let Some((parent, key)) = pointer.rsplit_once('/') else { return };
-    if let Some(serde_json::Value::Object(fields)) = value.pointer_mut(parent) {
+    if let Some(Value::Object(fields)) = value.pointer_mut(parent) {
         fields.remove(&key.replace("~1", "/").replace("~0", "~"));
     }
 }

@@ -30,6 +30,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 pub use content::CONTENT_VERSION;
+pub(crate) use effect::stable;
 pub use outbox::Batch;
 pub(crate) use program::{EffectResult, Program};
 

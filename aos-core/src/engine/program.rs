@@ -3,6 +3,7 @@
 use crate::error::Failure;
 use crate::event::Request;
 use crate::id::EffectId;
+use crate::money::Money;
 use crate::payload::Payload;
 
 /// How an effect ended for good, as the program sees it.
@@ -18,8 +19,8 @@ pub(crate) type EffectResult = Result<Payload, Failure>;
 pub(crate) trait Program: Send {
     /// Begins; pushes the first requests.
     fn start(&mut self, requests: &mut Vec<Request>);
-    /// Learns how an effect ended; pushes what that unlocks.
-    fn resolve(&mut self, effect: &EffectId, result: &EffectResult, requests: &mut Vec<Request>);
+    /// Learns how an effect ended, and what all its attempts cost; pushes what that unlocks.
+    fn resolve(&mut self, effect: &EffectId, result: &EffectResult, cost: Money, requests: &mut Vec<Request>);
     /// The journal has been replayed: from here on everything is new.
     fn go_live(&mut self) {}
     /// The end, once reached.

@@ -228,16 +228,18 @@ impl Engine {
         let Some(mut pending) = self.take(&effect) else { return Ok(()) };
         pending.spent = pending.spent.saturating_add(cost);
         self.budget.spend(cost);
+        let spent = pending.spent;
         self.effects.end(&effect, Leaf::completed(*pending, output, child));
-        self.resolve(&effect, &Ok(output.clone()))
+        self.resolve(&effect, &Ok(output.clone()), spent)
     }
 
     fn fail(&mut self, effect: EffectId, failure: Failure) -> Replayed {
         let Some(mut pending) = self.take(&effect) else { return Ok(()) };
         pending.spent = pending.spent.saturating_add(failure.cost);
         self.budget.spend(failure.cost);
+        let spent = pending.spent;
         self.effects.end(&effect, Leaf::failed(*pending, failure.code.clone()));
-        self.resolve(&effect, &Err(failure))
+        self.resolve(&effect, &Err(failure), spent)
     }
 
     /// Takes an effect out of everything that still expects something of it.
@@ -268,9 +270,9 @@ impl Engine {
         pending.timer = Some(self.timers.set(retry_at, effect.clone(), Timer::Retry));
     }
 
-    fn resolve(&mut self, effect: &EffectId, result: &EffectResult) -> Replayed {
+    fn resolve(&mut self, effect: &EffectId, result: &EffectResult, cost: Money) -> Replayed {
         let mut requests = Vec::new();
-        self.program.resolve(effect, result, &mut requests);
+        self.program.resolve(effect, result, cost, &mut requests);
         self.request_all(requests)
     }
 
@@ -291,7 +293,13 @@ impl Engine {
 
     fn internal(&mut self, next: Internal) -> Replayed {
         match next {
-            Internal::Event(event) => {
+            Internal::Event(mut event) => {
+                if let Event::EffectFailed { effect, failure, .. } = &mut event
+                    && let Some(recorded) = self.cursor.refusal_of(effect, &failure.code)
+                {
+                    // Programs may pass the message on, which a later release may word differently.
+                    *failure = recorded;
+                }
                 self.record(&event)?;
                 match event {
                     Event::EffectCompleted { effect, output, cost, child, .. } => {
@@ -299,7 +307,7 @@ impl Engine {
                     }
                     Event::EffectFailed { effect, failure, .. } => {
                         self.effects.end(&effect, Leaf::refused(failure.code.clone()));
-                        self.resolve(&effect, &Err(failure))
+                        self.resolve(&effect, &Err(failure), Money::ZERO)
                     }
                     // Nothing else is ever put there.
                     _ => Ok(()),

@@ -9,6 +9,7 @@ use crate::engine::EffectResult;
 use crate::error::{Failure, codes};
 use crate::event::Command;
 use crate::flow::effects::{Pending, Shared, join};
+use crate::money::Money;
 use crate::payload::Payload;
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
@@ -66,7 +67,7 @@ impl Ctx {
 
     /// Lets time pass.
     pub fn sleep(&self, duration: Duration) -> Pending<Result<(), Failure>> {
-        self.ask("sleep", Ok(Command::Sleep(duration)), |result| result.map(drop))
+        self.ask("sleep", Ok(Command::Sleep(duration)), |result, _| result.map(drop))
     }
 
     /// Waits for a signal; gives its payload.
@@ -76,14 +77,14 @@ impl Ctx {
 
     /// Reads the clock: the time at which the run came here first.
     pub fn now(&self) -> Pending<Result<Timestamp, Failure>> {
-        self.ask("now", Ok(Command::Now), |result| {
+        self.ask("now", Ok(Command::Now), |result, _| {
             result.map(|ms| Timestamp::from_millis(ms.value().as_u64().unwrap_or_default()))
         })
     }
 
     /// Draws a random number below 2^53, from the run's seed.
     pub fn random(&self) -> Pending<Result<u64, Failure>> {
-        self.ask("random", Ok(Command::Random), |result| {
+        self.ask("random", Ok(Command::Random), |result, _| {
             result.map(|number| number.value().as_u64().unwrap_or_default())
         })
     }
@@ -95,14 +96,19 @@ impl Ctx {
         self.shared.patched(&self.scope, name)
     }
 
-    fn ask<T>(&self, what: &str, command: Result<Command, Failure>, convert: fn(EffectResult) -> T) -> Pending<T> {
+    fn ask<T>(
+        &self,
+        what: &str,
+        command: Result<Command, Failure>,
+        convert: fn(EffectResult, Money) -> T,
+    ) -> Pending<T> {
         Pending::new(&self.shared, self.shared.next_name(&self.scope, what), command, convert)
     }
 
     fn ask_named(&self, name: Option<String>, what: &str, command: Result<Command, Failure>) -> Pending<EffectResult> {
         match name {
-            Some(name) => Pending::new(&self.shared, join(&self.scope, &name), command, |result| result),
-            None => self.ask(what, command, |result| result),
+            Some(name) => Pending::new(&self.shared, join(&self.scope, &name), command, |result, _| result),
+            None => self.ask(what, command, |result, _| result),
         }
     }
 }
@@ -197,6 +203,6 @@ impl IntoFuture for Signal {
 
     fn into_future(self) -> Self::IntoFuture {
         let what = format!("signal.{}", self.signal);
-        self.ctx.ask(&what, Ok(Command::Signal { name: self.signal, timeout: self.timeout }), |result| result)
+        self.ctx.ask(&what, Ok(Command::Signal { name: self.signal, timeout: self.timeout }), |result, _| result)
     }
 }

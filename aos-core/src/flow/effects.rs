@@ -14,6 +14,7 @@ use crate::event::{Command, Request};
 use crate::fast_map::FastMap;
 use crate::flow::Patches;
 use crate::id::EffectId;
+use crate::money::Money;
 use crate::skill::SkillVersion;
 use crate::workflow::Plan;
 
@@ -39,7 +40,7 @@ struct State {
 /// Where the result of an effect is left for the future that waits for it.
 enum Slot {
     Asked(Option<Waker>),
-    Ready(EffectResult),
+    Ready(EffectResult, Money),
     Taken,
 }
 
@@ -85,12 +86,12 @@ impl Shared {
         self.lock().outstanding > 0
     }
 
-    pub(super) fn resolve(&self, effect: &EffectId, result: &EffectResult) {
+    pub(super) fn resolve(&self, effect: &EffectId, result: &EffectResult, cost: Money) {
         let mut state = self.lock();
         let Some(slot) = state.slots.get_mut(effect) else { return };
         let Slot::Asked(waker) = slot else { return };
         let waker = waker.take();
-        *slot = Slot::Ready(result.clone());
+        *slot = Slot::Ready(result.clone(), cost);
         state.outstanding -= 1;
         drop(state);
         if let Some(waker) = waker {
@@ -179,7 +180,7 @@ enum Source {
 #[must_use = "the effect has been asked for; await it for its result"]
 pub struct Pending<T> {
     source: Source,
-    convert: fn(EffectResult) -> T,
+    convert: fn(EffectResult, Money) -> T,
 }
 
 impl<T> Pending<T> {
@@ -187,7 +188,7 @@ impl<T> Pending<T> {
         shared: &Shared,
         name: String,
         command: Result<Command, Failure>,
-        convert: fn(EffectResult) -> T,
+        convert: fn(EffectResult, Money) -> T,
     ) -> Self {
         let source = match shared.request(name, command) {
             Ok(effect) => Source::Waiting { shared: shared.clone(), effect },
@@ -201,24 +202,24 @@ impl<T> Future for Pending<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let result = match &self.source {
+        let (result, cost) = match &self.source {
             Source::Waiting { shared, effect } => {
                 let mut state = shared.lock();
                 // It was put there when this future was made.
                 let Some(slot) = state.slots.get_mut(effect) else { return Poll::Pending };
                 match std::mem::replace(slot, Slot::Taken) {
-                    Slot::Ready(result) => result,
+                    Slot::Ready(result, cost) => (result, cost),
                     Slot::Asked(_) | Slot::Taken => {
                         *slot = Slot::Asked(Some(context.waker().clone()));
                         return Poll::Pending;
                     }
                 }
             }
-            Source::Failed(failure) => Err(failure.clone()),
+            Source::Failed(failure) => (Err(failure.clone()), Money::ZERO),
             // Polled again after the end, which no caller may do; a future must not panic for it.
             Source::Taken => return Poll::Pending,
         };
         self.source = Source::Taken;
-        Poll::Ready((self.convert)(result))
+        Poll::Ready((self.convert)(result, cost))
     }
 }

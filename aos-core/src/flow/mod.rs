@@ -21,6 +21,7 @@
 //! [`WORKFLOW_STALLED`](crate::codes::WORKFLOW_STALLED). Reading the clock, the environment or a hash map's order is
 //! not noticed until a replay drifts; `aos-testkit` has a check that provokes it.
 
+mod agent;
 mod branch;
 mod ctx;
 mod effects;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use agent::AgentCall;
 pub use ctx::{Call, Child, Ctx, Signal};
 pub use effects::Pending;
 pub(crate) use program::FlowProgram;

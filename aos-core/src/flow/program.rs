@@ -13,6 +13,7 @@ use crate::event::Request;
 use crate::flow::effects::Shared;
 use crate::flow::{Ctx, Patches, Start};
 use crate::id::EffectId;
+use crate::money::Money;
 use crate::payload::Payload;
 use crate::workflow::Plan;
 
@@ -92,8 +93,8 @@ impl Program for FlowProgram {
         self.poll(requests);
     }
 
-    fn resolve(&mut self, effect: &EffectId, result: &EffectResult, requests: &mut Vec<Request>) {
-        self.shared.resolve(effect, result);
+    fn resolve(&mut self, effect: &EffectId, result: &EffectResult, cost: Money, requests: &mut Vec<Request>) {
+        self.shared.resolve(effect, result, cost);
         self.poll(requests);
     }
 

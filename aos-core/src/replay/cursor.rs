@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::canonical::Hash;
+use crate::error::{Code, Failure};
 use crate::event::{Event, Requested, RunFinished, RunStarted};
 use crate::flow::Patches;
 use crate::id::EffectId;
@@ -76,6 +77,16 @@ impl Cursor {
         match &self.entries.get(self.next)?.event {
             Event::EffectCompleted { effect: e, output, .. } if e == effect && output.value().is_u64() => {
                 Some(output.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// How the journal words that `effect` was refused with `code`, if the next entry says so.
+    pub(crate) fn refusal_of(&self, effect: &EffectId, code: &Code) -> Option<Failure> {
+        match &self.entries.get(self.next)?.event {
+            Event::EffectFailed { effect: e, failure, .. } if e == effect && failure.code == *code => {
+                Some(failure.clone())
             }
             _ => None,
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{ReplayError, encode_all, verify_chain};
+use crate::agent::turn_of;
 use crate::canonical::Hash;
 use crate::engine::Engine;
 use crate::error::{Failure, codes};
@@ -15,7 +16,7 @@ use crate::payload::Payload;
 use crate::replay::Cursor;
 use crate::skill::CrashClass;
 use crate::time::Timestamp;
-use crate::workflow::{Body, OnError, Plan};
+use crate::workflow::{Body, OnError, Plan, StepAction};
 
 /// The beginning of a run that retries another one.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,7 +110,10 @@ fn causes(plan: &Plan, entries: &[Entry], finished: &RunFinished) -> Result<BTre
         Body::Steps { steps, .. } => {
             let fails = |effect: &EffectId| {
                 let id = effect.as_str().split(['[', '/']).next().unwrap_or_default();
-                steps.iter().any(|step| step.id == id && step.on_error == OnError::Fail)
+                steps.iter().find(|step| step.id == id).is_some_and(|step| {
+                    let of_agent = matches!(step.action, StepAction::Agent(_));
+                    step.on_error == OnError::Fail && (!of_agent || is_last_turn(effect, entries))
+                })
             };
             failed.iter().filter(|(_, effect, ..)| fails(effect)).collect()
         }
@@ -141,6 +145,16 @@ fn causes(plan: &Plan, entries: &[Entry], finished: &RunFinished) -> Result<BTre
         return Err(refused);
     }
     Ok(causes.into_iter().map(|(_, effect, ..)| (*effect).clone()).collect())
+}
+
+/// Of an agent's effects only its last turn fails it: it is told of the others, and goes on. An effect by which the agent
+/// could not even begin counts as well.
+fn is_last_turn(effect: &EffectId, entries: &[Entry]) -> bool {
+    if !effect.as_str().contains('/') {
+        return true;
+    }
+    let Some((agent, turn)) = turn_of(effect) else { return false };
+    !requests(entries).any(|(other, _)| turn_of(other) == Some((agent, turn + 1)))
 }
 
 struct History<'a> {

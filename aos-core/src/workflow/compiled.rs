@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use crate::agent::{AgentParts, AgentSpec};
 use crate::error::{Failure, codes};
 use crate::workflow::expression::{Compiled, Template};
-use crate::workflow::{Body, OnError, Plan, Step};
+use crate::workflow::{Body, OnError, Plan, Step, StepAction};
 
 pub(super) struct CompiledPlan {
     pub(super) steps: Vec<CompiledStep>,
@@ -26,6 +27,8 @@ pub(super) struct CompiledStep {
     /// The condition of `repeat`.
     pub(super) repeat: Option<Compiled>,
     pub(super) fallback: Option<Template>,
+    /// What the plan pins for an agent.
+    pub(super) agent: Option<Arc<AgentParts>>,
 }
 
 /// Where a plan keeps its compiled form. It is no part of the plan's value.
@@ -67,7 +70,7 @@ fn compile(plan: &Plan) -> Result<CompiledPlan, Failure> {
     }
     let mut compiled = Vec::with_capacity(steps.len());
     for step in steps {
-        compiled.push(compile_step(step).map_err(|why| malformed(format!("step {}: {why}", step.id)))?);
+        compiled.push(compile_step(step, plan).map_err(|why| malformed(format!("step {}: {why}", step.id)))?);
     }
     for (index, step) in steps.iter().enumerate() {
         for need in &step.needs {
@@ -88,11 +91,18 @@ fn compile(plan: &Plan) -> Result<CompiledPlan, Failure> {
     Ok(CompiledPlan { steps: compiled, output })
 }
 
-fn compile_step(step: &Step) -> Result<CompiledStep, String> {
+fn compile_step(step: &Step, plan: &Plan) -> Result<CompiledStep, String> {
     let expression = |source: &Option<String>| source.as_deref().map(Compiled::new).transpose();
     let fallback = match &step.on_error {
         OnError::Fallback(value) => Some(template(value)?),
         OnError::Fail | OnError::Continue => None,
+    };
+    let agent = match &step.action {
+        StepAction::Agent(spec) => {
+            let parts = AgentParts::new(AgentSpec::clone(spec), plan).map_err(|failure| failure.message)?;
+            Some(Arc::new(parts))
+        }
+        _ => None,
     };
     Ok(CompiledStep {
         needs: step.needs.len(),
@@ -102,6 +112,7 @@ fn compile_step(step: &Step) -> Result<CompiledStep, String> {
         for_each: expression(&step.for_each)?,
         repeat: step.repeat.as_ref().map(|repeat| Compiled::new(&repeat.until)).transpose()?,
         fallback,
+        agent,
         step: step.clone(),
     })
 }

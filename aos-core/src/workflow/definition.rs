@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::agent::{AgentSpec, MODEL_SKILL, ToolSpec, offered_schema};
 use crate::canonical;
 use crate::error::{Failure, codes};
 use crate::limit::RunLimits;
 use crate::money::Money;
 use crate::workflow::mistake::{DefinitionError, Mistake};
-use crate::workflow::parse::{self, DraftAction, DraftStep};
+use crate::workflow::parse::{self, DraftAction, DraftAgent, DraftStep, DraftTool};
 use crate::workflow::{Body, Plan, Resolver, SkillPin, Step, StepAction, WorkflowVersion};
 
 /// A checked definition.
@@ -118,7 +119,7 @@ impl Definition {
         for draft in &self.steps {
             let mut wrong = |field: &str, found: &str, failure: Failure| {
                 let path = format!("/steps/{}/{field}", draft.place);
-                let (found, expected) = (format!("{found:?}"), format!("a {field} that can be used here"));
+                let (found, expected) = (format!("{found:?}"), format!("a {} that can be used here", kind_of(field)));
                 mistakes.push(Mistake { path, found, expected, why: Some(failure.message) });
             };
             let action = match &draft.action {
@@ -130,7 +131,7 @@ impl Definition {
                             wrong("retry", "a retry policy", Failure::new(codes::INVALID_DEFINITION, why));
                         }
                         match SkillPin::new(&contract) {
-                            Ok(pin) => drop(skills.insert(contract.version.to_string(), pin)),
+                            Ok(pin) => pinned(&mut skills, pin),
                             Err(failure) => wrong("skill", requirement, failure),
                         }
                         StepAction::Skill { skill: contract.version }
@@ -151,6 +152,10 @@ impl Definition {
                         StepAction::Set
                     }
                 },
+                DraftAction::Agent(draft_agent) => match agent(draft_agent, resolver, &mut skills, &mut wrong) {
+                    Some(spec) => StepAction::Agent(Box::new(spec)),
+                    None => StepAction::Set,
+                },
                 DraftAction::Other(action) => action.clone(),
             };
             steps.push(Step { action, ..draft.step.clone() });
@@ -167,4 +172,66 @@ impl Definition {
         };
         (plan, mistakes)
     }
+}
+
+/// Ties an agent to exact versions; `None` when something of it is wrong.
+fn agent(
+    draft: &DraftAgent,
+    resolver: &dyn Resolver,
+    skills: &mut BTreeMap<String, SkillPin>,
+    wrong: &mut dyn FnMut(&str, &str, Failure),
+) -> Option<AgentSpec> {
+    let mut tools = Vec::with_capacity(draft.tools.len());
+    for DraftTool { place, requirement, name, description, approve, params } in &draft.tools {
+        let pin = resolver.skill(requirement).and_then(|contract| {
+            let fixed = params.iter().flat_map(|(_, params)| params.keys());
+            let offered = offered_schema(&contract.input_schema, fixed);
+            offered.map_err(|why| {
+                Failure::new(codes::INVALID_DEFINITION, format!("{} can't be this tool: {why}", contract.version))
+            })?;
+            SkillPin::as_tool(&contract)
+        });
+        match pin {
+            Ok(pin) => {
+                let (name, description, approve) = (name.clone(), description.clone(), *approve);
+                tools.push(ToolSpec { skill: pin.skill.clone(), name, description, approve });
+                pinned(skills, pin);
+            }
+            Err(failure) => wrong(&format!("agent/{place}"), requirement, failure),
+        }
+    }
+    let model_skill = match resolver.skill(MODEL_SKILL).and_then(|contract| SkillPin::new(&contract)) {
+        Ok(pin) => {
+            let skill = pin.skill.clone();
+            pinned(skills, pin);
+            skill
+        }
+        Err(failure) => {
+            wrong("agent", MODEL_SKILL, failure);
+            return None;
+        }
+    };
+    (tools.len() == draft.tools.len()).then(|| AgentSpec {
+        model_skill,
+        tools,
+        max_turns: draft.max_turns,
+        max_tool_calls: draft.max_tool_calls,
+        budget: draft.budget,
+        parallel: draft.parallel,
+        answer_schema: draft.answer_schema.clone(),
+        approval_timeout_ms: draft.approval_timeout_ms,
+    })
+}
+
+/// Pins a skill. One that is a tool of some agent is so for all steps.
+fn pinned(skills: &mut BTreeMap<String, SkillPin>, pin: SkillPin) {
+    let name = pin.skill.to_string();
+    if pin.tool.is_some() || !skills.contains_key(&name) {
+        skills.insert(name, pin);
+    }
+}
+
+/// What is expected in a field of a step.
+fn kind_of(field: &str) -> &str {
+    if field.starts_with("agent") { "skill" } else { field }
 }

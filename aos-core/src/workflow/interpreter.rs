@@ -1,5 +1,7 @@
 //! Runs the steps of a plan: what is ready, what waits for what, and what a failure means.
 
+mod agent;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +12,11 @@ use crate::engine::{EffectResult, Program};
 use crate::error::{Failure, codes};
 use crate::event::{Command, Request};
 use crate::id::EffectId;
+use crate::money::Money;
 use crate::payload::Payload;
 use crate::random::Seed;
 use crate::workflow::compiled::{CompiledPlan, CompiledStep};
+use crate::workflow::interpreter::agent::Agents;
 use crate::workflow::scope::{Results, Scope, StepResult, error_view};
 use crate::workflow::{OnError, Plan, Step, StepAction};
 
@@ -30,12 +34,13 @@ pub(crate) struct Interpreter {
     left: usize,
     in_flight: HashMap<EffectId, Waiting>,
     loops: HashMap<usize, Loop>,
+    agents: Agents,
     /// The failure of the first step, in definition order, that failed the run.
     failure: Option<(usize, Failure)>,
     told: bool,
 }
 
-/// What an effect is for.
+/// What an effect, or an agent, is for.
 enum Waiting {
     /// A step that is one effect.
     Step(usize),
@@ -45,6 +50,8 @@ enum Waiting {
     Turn(usize, u32),
     /// The pause after a turn, with the turn's output.
     Pause(usize, u32, Payload),
+    /// A turn or tool call of the agent of this name.
+    Agent(Arc<str>),
 }
 
 /// A `for_each` under way.
@@ -75,6 +82,7 @@ impl Interpreter {
             waiting,
             in_flight: HashMap::new(),
             loops: HashMap::new(),
+            agents: Agents::default(),
             failure: None,
             told: false,
             plan,
@@ -163,10 +171,16 @@ impl Interpreter {
             let absent = params.is_null() && !matches!(step.step.action, StepAction::Set);
             Ok(Payload::new(if absent { json!({}) } else { params })?)
         });
-        let command = match params {
-            Ok(value) if step.step.action == StepAction::Set => return self.resolved(waiting, &Ok(value), requests),
-            Ok(input) => command(&step.step, input),
-            Err(mut failure) => {
+        let command = match (params, &step.agent) {
+            (Ok(value), _) if step.step.action == StepAction::Set => {
+                return self.resolved(waiting, &Ok(value), requests);
+            }
+            (Ok(prompt), Some(parts)) => match agent::program(&step.step, parts, &prompt, &name) {
+                Ok(agent) => return self.begin_agent(agent, &name, waiting, requests),
+                Err(failure) => Command::Fail(failure),
+            },
+            (Ok(input), None) => command(&step.step, input),
+            (Err(mut failure), _) => {
                 failure.message = format!("params of {name}: {}", failure.message);
                 Command::Fail(failure)
             }
@@ -209,6 +223,8 @@ impl Interpreter {
                 self.fail_step(index, failure.clone(), &scope);
             }
             (Waiting::Pause(index, turn, last), Ok(_)) => self.turn(index, turn + 1, last.value().clone(), requests),
+            // An agent's effects are answered to the agent.
+            (Waiting::Agent(_), _) => {}
         }
     }
 
@@ -330,11 +346,13 @@ impl Program for Interpreter {
         self.run_ready(requests);
     }
 
-    fn resolve(&mut self, effect: &EffectId, result: &EffectResult, requests: &mut Vec<Request>) {
-        if let Some(waiting) = self.in_flight.remove(effect) {
-            self.resolved(waiting, result, requests);
-            self.run_ready(requests);
+    fn resolve(&mut self, effect: &EffectId, result: &EffectResult, cost: Money, requests: &mut Vec<Request>) {
+        match self.in_flight.remove(effect) {
+            Some(Waiting::Agent(name)) => self.agent_learns(&name, effect, result, cost, requests),
+            Some(waiting) => self.resolved(waiting, result, requests),
+            None => return,
         }
+        self.run_ready(requests);
     }
 
     fn outcome(&mut self) -> Option<EffectResult> {
@@ -373,8 +391,8 @@ fn command(step: &Step, input: Payload) -> Command {
         StepAction::Workflow { workflow } => Command::Child { workflow: workflow.clone(), input },
         StepAction::Signal { signal } => Command::Signal { name: signal.clone(), timeout },
         StepAction::Sleep { sleep_ms } => Command::Sleep(Duration::from_millis(*sleep_ms)),
-        // Computed without an effect, before anybody asks for a command.
-        StepAction::Set => Command::Fail(Failure::new(codes::INTERNAL, "a `set` step has no effect")),
+        // Neither is one effect; both have been dealt with before anybody asks for a command.
+        StepAction::Set | StepAction::Agent(_) => Command::Fail(Failure::new(codes::INTERNAL, "the step is no effect")),
     }
 }
 

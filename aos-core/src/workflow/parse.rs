@@ -1,5 +1,7 @@
 //! Reads a definition by hand, so that every mistake is found and named with its place.
 
+mod agent;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
@@ -20,15 +22,16 @@ const MAX_STEPS: usize = 1_000;
 const FIELDS: [&str; 8] = ["id", "version", "description", "input", "budget", "limits", "steps", "output"];
 
 /// Fields of a step that say what it does; exactly one is there.
-const ACTIONS: [&str; 5] = ["skill", "workflow", "signal", "sleep", "set"];
+const ACTIONS: [&str; 6] = ["skill", "workflow", "signal", "sleep", "agent", "set"];
 
 /// All fields of a step.
-const STEP_FIELDS: [&str; 16] = [
+const STEP_FIELDS: [&str; 17] = [
     "id",
     "skill",
     "workflow",
     "signal",
     "sleep",
+    "agent",
     "set",
     "params",
     "needs",
@@ -41,6 +44,8 @@ const STEP_FIELDS: [&str; 16] = [
     "on_error",
     "description",
 ];
+
+pub(super) use agent::{DraftAgent, DraftTool};
 
 /// A step whose skill or workflow is not resolved yet; [`Step::action`] means nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +60,7 @@ pub(super) struct DraftStep {
 pub(super) enum DraftAction {
     Skill(String),
     Workflow(String),
+    Agent(Box<DraftAgent>),
     Other(StepAction),
 }
 
@@ -121,7 +127,7 @@ impl Parser {
         {
             self.wrong_value("/input", schema, "a JSON Schema: an object");
         }
-        let budget = fields.get("budget").and_then(|value| self.budget(value));
+        let budget = fields.get("budget").and_then(|value| self.budget("/budget", value));
         let limits =
             fields.get("limits").and_then(|value| self.typed::<RunLimits>("/limits", value)).unwrap_or_default();
         let steps = self.steps(fields.get("steps"));
@@ -134,14 +140,14 @@ impl Parser {
         Some(Definition { workflow, description, input_schema, budget, limits, steps, output, source })
     }
 
-    fn budget(&mut self, value: &Value) -> Option<Money> {
+    fn budget(&mut self, path: &str, value: &Value) -> Option<Money> {
         let parsed = match value {
             Value::String(text) => text.parse().ok(),
             Value::Number(number) if number.is_u64() => number.to_string().parse().ok(),
             _ => None,
         };
         if parsed.is_none() {
-            self.wrong_value("/budget", value, "US dollars as a string, such as \"0.50\"");
+            self.wrong_value(path, value, "US dollars as a string, such as \"0.50\"");
         }
         parsed
     }
@@ -176,7 +182,8 @@ impl Parser {
     fn step(&mut self, place: usize, value: &Value, ids: &BTreeSet<String>) -> Option<(DraftStep, BTreeSet<String>)> {
         let path = &format!("/steps/{place}");
         let Value::Object(fields) = value else {
-            self.wrong_value(path, value, "a step: an object with `id` and one of skill, workflow, signal, sleep, set");
+            let expected = format!("a step: an object with `id` and one of {}", ACTIONS.join(", "));
+            self.wrong_value(path, value, &expected);
             return None;
         };
         self.known_fields(path, fields, &STEP_FIELDS);
@@ -204,12 +211,25 @@ impl Parser {
             locals.extend(["turn", "output"]);
         }
         let mut mentioned = BTreeSet::new();
-        let params = fields.get("set").or_else(|| fields.get("params")).cloned().unwrap_or_default();
-        if fields.contains_key("set") && fields.contains_key("params") {
-            self.wrong(&format!("{path}/params"), "params of a `set` step", "the template under `set` only");
+        let params = match &action {
+            Some(DraftAction::Agent(agent)) => {
+                for (at, template) in agent.templates() {
+                    mentioned.extend(self.template(&format!("{path}/agent/{at}"), template, ids, &locals));
+                }
+                agent.prompt()
+            }
+            _ => {
+                let at = if fields.contains_key("set") { "set" } else { "params" };
+                let params = fields.get(at).cloned().unwrap_or_default();
+                mentioned.extend(self.template(&format!("{path}/{at}"), &params, ids, &locals));
+                params
+            }
+        };
+        for (kind, instead) in [("set", "the template under `set` only"), ("agent", "what stands under `agent` only")] {
+            if fields.contains_key(kind) && fields.contains_key("params") {
+                self.wrong(&format!("{path}/params"), &format!("params of a step with `{kind}`"), instead);
+            }
         }
-        let params_at = if fields.contains_key("set") { "set" } else { "params" };
-        mentioned.extend(self.template(&format!("{path}/{params_at}"), &params, ids, &locals));
         let condition = self.expression(path, fields, "if", ids, &[], &mut mentioned);
         let for_each = self.expression(path, fields, "for_each", ids, &[], &mut mentioned);
         if let Some(repeat) = &repeat {
@@ -242,7 +262,7 @@ impl Parser {
         let there: Vec<_> = ACTIONS.into_iter().filter(|name| fields.contains_key(*name)).collect();
         let [name] = there[..] else {
             let found = if there.is_empty() { "none of them".to_owned() } else { there.join(" and ") };
-            self.wrong(path, &found, "exactly one of skill, workflow, signal, sleep, set");
+            self.wrong(path, &found, &format!("exactly one of {}", ACTIONS.join(", ")));
             return None;
         };
         let at = format!("{path}/{name}");
@@ -250,6 +270,7 @@ impl Parser {
         Some(match (name, value) {
             ("set", _) => DraftAction::Other(StepAction::Set),
             ("sleep", _) => DraftAction::Other(StepAction::Sleep { sleep_ms: self.duration(&at, value)? }),
+            ("agent", _) => DraftAction::Agent(Box::new(self.agent(&at, value)?)),
             ("skill", Value::String(text)) => DraftAction::Skill(text.clone()),
             ("workflow", Value::String(text)) => DraftAction::Workflow(text.clone()),
             ("signal", Value::String(text)) if !text.is_empty() && text.len() <= 64 => {
@@ -454,7 +475,7 @@ impl Parser {
 
     fn known_fields(&mut self, path: &str, fields: &Map<String, Value>, known: &[&str]) {
         for name in fields.keys().filter(|name| !known.contains(&name.as_str())) {
-            let at = format!("{path}/{}", name.replace('~', "~0").replace('/', "~1"));
+            let at = format!("{path}/{}", escape(name));
             let meant = nearest(name, known.iter().copied());
             let expected = match meant {
                 Some(meant) => format!("{meant:?}, perhaps"),
@@ -517,6 +538,11 @@ impl Parser {
         }
         parsed
     }
+}
+
+/// A name as a part of a JSON pointer.
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 fn contains(steps: &[(DraftStep, BTreeSet<String>)], id: &str) -> bool {

@@ -9,6 +9,7 @@ use semver::Version;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::agent::{AgentSpec, ToolPin, offered_schema};
 use crate::canonical::Hash;
 use crate::error::{Failure, codes};
 use crate::id::WorkflowId;
@@ -83,6 +84,9 @@ pub struct SkillPin {
     /// How failures are retried; `None` means [`RetryPolicy::default`] (never, for a `once` skill).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryPolicy>,
+    /// What a model is told of the skill; `None` when no agent of the plan may offer it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<ToolPin>,
 }
 
 impl SkillPin {
@@ -99,7 +103,20 @@ impl SkillPin {
             volatile: contract.volatile.clone(),
             timeout_ms: contract.timeout_ms,
             retry: contract.retry.clone(),
+            tool: None,
         })
+    }
+
+    /// Pins the skill of `contract` as one that agents may offer to a model.
+    ///
+    /// # Errors
+    /// As [`SkillContract::hash`]; [`codes::INVALID_DEFINITION`] for a skill whose input is no object.
+    pub fn as_tool(contract: &SkillContract) -> Result<Self, Failure> {
+        offered_schema(&contract.input_schema, std::iter::empty()).map_err(|why| {
+            Failure::new(codes::INVALID_DEFINITION, format!("{} can't be a tool: {why}", contract.version))
+        })?;
+        let (description, input_schema) = (contract.description.clone(), contract.input_schema.clone());
+        Ok(Self { tool: Some(ToolPin { description, input_schema }), ..Self::new(contract)? })
     }
 }
 
@@ -153,6 +170,8 @@ pub enum StepAction {
         /// Milliseconds.
         sleep_ms: u64,
     },
+    /// Let a model call tools until it has an answer; `params` say what it is to do.
+    Agent(Box<AgentSpec>),
     /// Compute `params` and give them as the output: no effect.
     Set,
 }
@@ -325,6 +344,15 @@ impl PlanBuilder {
     /// As [`SkillPin::new`].
     pub fn skill(mut self, contract: &SkillContract) -> Result<Self, Failure> {
         self.0.skills.insert(contract.version.to_string(), SkillPin::new(contract)?);
+        Ok(self)
+    }
+
+    /// Pins a skill that the workflow may call, and its agents offer to a model.
+    ///
+    /// # Errors
+    /// As [`SkillPin::as_tool`].
+    pub fn tool(mut self, contract: &SkillContract) -> Result<Self, Failure> {
+        self.0.skills.insert(contract.version.to_string(), SkillPin::as_tool(contract)?);
         Ok(self)
     }
 

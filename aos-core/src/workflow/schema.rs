@@ -17,6 +17,10 @@ pub fn definition_schema() -> Value {
     });
     let expression = json!({"type": "string", "description": "A Jinja expression, with or without {{ }} around it."});
     let count = json!({"type": "integer", "minimum": 1, "maximum": 100_000});
+    let money = json!({
+        "description": "US dollars.",
+        "oneOf": [{"type": "string", "pattern": r"^\d+(\.\d{1,12})?$"}, {"type": "integer", "minimum": 0}],
+    });
     let retry = json!({
         "type": "object",
         "additionalProperties": false,
@@ -35,7 +39,7 @@ pub fn definition_schema() -> Value {
         "additionalProperties": false,
         "oneOf": [
             {"required": ["skill"]}, {"required": ["workflow"]}, {"required": ["signal"]}, {"required": ["sleep"]},
-            {"required": ["set"]},
+            {"required": ["agent"]}, {"required": ["set"]},
         ],
         "properties": {
             "id": {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$"},
@@ -44,6 +48,7 @@ pub fn definition_schema() -> Value {
             "workflow": requirement,
             "signal": {"type": "string", "minLength": 1, "maxLength": 64},
             "sleep": duration,
+            "agent": agent_schema(&requirement, &duration, &count, &money),
             "set": {"description": "A template: its value is the step's output."},
             "params": {"description": "A template: the input of the skill or workflow."},
             "needs": {"type": "array", "items": {"type": "string"}},
@@ -78,10 +83,7 @@ pub fn definition_schema() -> Value {
             "version": {"type": "string", "description": "A semantic version; 1.0.0 when absent."},
             "description": {"type": "string"},
             "input": {"type": ["object", "boolean"], "description": "JSON Schema of the input."},
-            "budget": {
-                "description": "US dollars.",
-                "oneOf": [{"type": "string", "pattern": r"^\d+(\.\d{1,12})?$"}, {"type": "integer", "minimum": 0}],
-            },
+            "budget": money,
             "limits": {
                 "type": "object",
                 "additionalProperties": false,
@@ -89,6 +91,45 @@ pub fn definition_schema() -> Value {
             },
             "steps": {"type": "array", "minItems": 1, "maxItems": 1_000, "items": step},
             "output": {"description": "A template: the run's output; an object of all steps' outputs when absent."},
+        },
+    })
+}
+
+/// The schema of a step's `agent`.
+fn agent_schema(requirement: &Value, duration: &Value, count: &Value, money: &Value) -> Value {
+    let template = json!({"type": "string", "description": "A template of a text."});
+    let tool = json!({
+        "type": "object",
+        "required": ["skill"],
+        "additionalProperties": false,
+        "properties": {
+            "skill": requirement,
+            "name": {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$", "description": "What the model calls it; the skill's id when absent."},
+            "description": {"type": "string", "description": "What the model is told of it; the skill's description when absent."},
+            "params": {"type": "object", "description": "Templates of properties that the model neither sees nor gives."},
+            "approve": {"type": "boolean", "description": "Ask a person before each call."},
+        },
+    });
+    json!({
+        "type": "object",
+        "description": "A model that calls tools until it has an answer.",
+        "required": ["goal", "model"],
+        "additionalProperties": false,
+        "properties": {
+            "goal": template,
+            "system": template,
+            "model": template,
+            "adapter": template,
+            "max_tokens": {"type": ["integer", "string"], "minimum": 1, "description": "Of one turn."},
+            "temperature": {"type": ["number", "string"], "minimum": 0},
+            "options": {"type": ["object", "string"], "description": "Parameters of the provider, passed on as they are."},
+            "tools": {"type": "array", "items": {"oneOf": [requirement, tool]}},
+            "max_turns": count,
+            "max_tool_calls": count,
+            "budget": money,
+            "parallel": {"type": "boolean"},
+            "answer_schema": {"type": ["object", "boolean"], "description": "JSON Schema of the final answer."},
+            "approval_timeout": duration,
         },
     })
 }

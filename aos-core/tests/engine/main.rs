@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::result_large_err, reason = "tests")]
 
+mod agent;
+mod agent_bounds;
 mod content_hash;
 mod crash;
 mod drift;

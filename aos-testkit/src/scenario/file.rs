@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use aos_core::canonical::Hash;
+use aos_core::llm::{Content, StopReason};
 use aos_core::money::Money;
 use aos_core::runs::RunState;
 use serde::Deserialize;
@@ -38,6 +39,15 @@ pub struct Scenario {
     /// Skills that answer as written down.
     #[serde(default)]
     pub scripts: Vec<Script>,
+    /// What the model answers; without any, the stub is the only model.
+    #[serde(default)]
+    pub model: Vec<ModelTurn>,
+    /// Whether every call of a model goes to the stub all the same, as `FORCE_STUB_ADAPTER` has it.
+    #[serde(default)]
+    pub force_stub_adapter: bool,
+    /// Skills that agents of a Rust workflow may offer to a model, by id.
+    #[serde(default)]
+    pub tools: Vec<String>,
     /// Signals that come.
     #[serde(default)]
     pub signals: Vec<SignalAt>,
@@ -92,6 +102,30 @@ pub struct ScriptTurn {
     #[serde(default)]
     pub give: Option<Value>,
     /// The failure.
+    #[serde(default)]
+    pub fail: Option<ScriptFailure>,
+    /// Only for calls of this effect.
+    #[serde(default)]
+    pub effect: Option<String>,
+    /// How long it takes.
+    #[serde(default)]
+    pub after_ms: u64,
+    /// What it costs.
+    #[serde(default)]
+    pub cost_cents: u64,
+}
+
+/// One answer of the model.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelTurn {
+    /// The blocks of the answer.
+    #[serde(default)]
+    pub say: Vec<Content>,
+    /// Why the model stops.
+    #[serde(default = "end_turn")]
+    pub stop: StopReason,
+    /// The failure, in place of an answer.
     #[serde(default)]
     pub fail: Option<ScriptFailure>,
     /// Only for calls of this effect.
@@ -168,6 +202,10 @@ pub struct Expectation {
     /// Its content hash.
     #[serde(default)]
     pub hash: Option<Hash>,
+}
+
+const fn end_turn() -> StopReason {
+    StopReason::EndTurn
 }
 
 fn json_type() -> String {

@@ -1,4 +1,4 @@
-//! `http_call@1.0.0` over documents instead of a network.
+//! `http_call@1.0.0` and `search@1.0.0` over documents instead of a network.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,6 +73,44 @@ impl Web {
             std::future::ready(answer.map(Into::into))
         }))
     }
+}
+
+impl Web {
+    /// `search@1.0.0` (idempotent): the URLs of pages that have every word of `query`, in their order, at most `limit`.
+    ///
+    /// # Errors
+    /// None in practice: the contract is a constant.
+    pub fn search_skill(&self) -> Result<TypedSkill, Failure> {
+        let contract = SkillContract::idempotent("search", "1.0.0")?
+            .description("Finds pages that have every word of a query.")
+            .schemas(
+                json!({
+                    "type": "object",
+                    "required": ["query"],
+                    "additionalProperties": false,
+                    "properties": {
+                        "query": {"type": "string", "minLength": 1},
+                        "limit": {"type": "integer", "minimum": 1, "maximum": 10}
+                    }
+                }),
+                json!({"type": "object", "required": ["pages"]}),
+            );
+        let sites = Arc::clone(&self.0);
+        Ok(TypedSkill::untyped(contract, move |call: SkillCall| {
+            let found = search(&sites.lock().unwrap_or_else(PoisonError::into_inner), call.input.value());
+            std::future::ready(Payload::new(json!({"pages": found})).map(Into::into).map_err(Into::into))
+        }))
+    }
+}
+
+fn search(sites: &BTreeMap<String, Site>, input: &Value) -> Vec<String> {
+    let query = input["query"].as_str().unwrap_or_default().to_lowercase();
+    let limit = input["limit"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(10);
+    let has_all = |site: &Site| {
+        let text = site.pages.last().map(|page| page.body.to_lowercase()).unwrap_or_default();
+        query.split_whitespace().all(|word| text.contains(word))
+    };
+    sites.iter().filter(|(_, site)| has_all(site)).map(|(url, _)| url.clone()).take(limit).collect()
 }
 
 fn answer(sites: &mut BTreeMap<String, Site>, call: &SkillCall) -> Result<Payload, Failure> {

@@ -90,6 +90,7 @@ pub fn flows() -> Flows {
     let registered = [
         flows.register("order_saga", "1.0.0", order_saga),
         flows.register("support_agent", "1.0.0", agent::support_agent),
+        flows.register("research_agent", "1.0.0", agent::research_agent),
         flows.register("refund", "1.0.0", small::refund),
         flows.register("fan_out", "1.0.0", small::fan_out),
         flows.register("poll", "1.0.0", small::poll),

@@ -18,12 +18,14 @@ pub fn stage() -> Stage {
     Stage::new().flows(flows())
 }
 
+#[allow(dead_code, reason = "not every test target that has this file plays them all")]
 /// Every scenario by name.
 pub fn scenarios() -> Vec<(String, Scenario)> {
     let files = files(&fixture("scenarios"));
     files.into_iter().map(|file| (name(&file), Scenario::read(&file).unwrap_or_else(|e| panic!("{e}")))).collect()
 }
 
+#[allow(dead_code, reason = "as above")]
 fn name(file: &Path) -> String {
     file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }

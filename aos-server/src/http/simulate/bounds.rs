@@ -1,5 +1,6 @@
 //! Lower and upper bounds of a plan's effects and cost, from the plan alone.
 
+use aos_core::agent::AgentSpec;
 use aos_core::money::Money;
 use aos_core::retry::RetryPolicy;
 use aos_core::skill::CrashClass;
@@ -71,6 +72,7 @@ pub(super) fn steps(plan: &Plan, input: Option<&Value>) -> Vec<StepBounds> {
             StepAction::Workflow { workflow } => ("workflow", Some(workflow.to_string())),
             StepAction::Signal { .. } => ("signal", None),
             StepAction::Sleep { .. } => ("sleep", None),
+            StepAction::Agent(agent) => ("agent", Some(agent.model_skill.to_string())),
             StepAction::Set => ("set", None),
         };
         StepBounds {
@@ -93,10 +95,29 @@ fn of_step(plan: &Plan, step: &Step, input: Option<&Value>) -> Bounds {
             child.plus(single())
         }
         StepAction::Signal { .. } | StepAction::Sleep { .. } => single(),
+        StepAction::Agent(agent) => of_agent(plan, step, agent),
         StepAction::Set => return Bounds::NONE,
     };
     let (min, max) = times(step, input);
     once.times(if step.condition.is_some() { (0, max) } else { (min, max) })
+}
+
+/// The bounds of an agent: one turn at least, and at most all turns and tool calls, each with every retry. Its budget bounds
+/// what is begun and not what retries cost, so it is no upper bound here.
+fn of_agent(plan: &Plan, step: &Step, agent: &AgentSpec) -> Bounds {
+    let turn = of_call(plan.skills.get(&agent.model_skill.to_string()), attempts(plan, step));
+    let calls = agent.tools.iter().map(|tool| {
+        let pin = plan.skills.get(&tool.skill.to_string());
+        let call = of_call(pin, pin_attempts(pin, None));
+        if tool.approve { call.plus(single()) } else { call }
+    });
+    // Which tools are called is the model's choice: the dearest one, and the one with most effects.
+    let dearest = calls.fold(Bounds::NONE, |a, b| Bounds {
+        effects_max: a.effects_max.max(b.effects_max),
+        cost_max: a.cost_max.max(b.cost_max),
+        ..Bounds::NONE
+    });
+    turn.times((1, Some(agent.max_turns.into()))).plus(dearest.times((0, Some(agent.max_tool_calls.into()))))
 }
 
 fn of_call(pin: Option<&SkillPin>, attempts: u32) -> Bounds {
@@ -108,11 +129,19 @@ const fn single() -> Bounds {
     Bounds { effects_min: 1, effects_max: Some(1), ..Bounds::NONE }
 }
 
-/// Attempts of each effect of the step, the first included.
+/// Attempts of each effect of the step (of an agent: of each turn), the first included.
 fn attempts(plan: &Plan, step: &Step) -> u32 {
-    let StepAction::Skill { skill } = &step.action else { return 1 };
-    let pin = plan.skills.get(&skill.to_string());
-    let declared = step.retry.as_ref().or_else(|| pin?.retry.as_ref());
+    let skill = match &step.action {
+        StepAction::Skill { skill } => skill,
+        StepAction::Agent(agent) => &agent.model_skill,
+        _ => return 1,
+    };
+    pin_attempts(plan.skills.get(&skill.to_string()), step.retry.as_ref())
+}
+
+/// Attempts of a call of the pinned skill, whose retry policy the step may override.
+fn pin_attempts(pin: Option<&SkillPin>, retry: Option<&RetryPolicy>) -> u32 {
+    let declared = retry.or_else(|| pin?.retry.as_ref());
     let once = pin.is_some_and(|pin| pin.crash == CrashClass::Once);
     declared
         .map_or_else(|| if once { 1 } else { RetryPolicy::default().max_attempts }, |retry| retry.max_attempts.max(1))
@@ -160,6 +189,13 @@ mod tests {
     fn bounds_follow_conditions_loops_and_retries() {
         let ask = json!({"skill": {"skill": "ask@1.0.0"}});
         let cents = Money::from_cents;
+        let agent = |approve| {
+            let tool = json!({"skill": "ask@1.0.0", "name": "ask", "approve": approve});
+            let bounds = json!({"max_turns": 5, "max_tool_calls": 7, "parallel": true});
+            let mut agent = json!({"model_skill": "ask@1.0.0", "tools": [tool]});
+            agent.as_object_mut().unwrap().extend(bounds.as_object().unwrap().clone());
+            json!({"agent": agent})
+        };
         for (step, effects, cost) in [
             (json!({"id": "a", "action": ask}), (1, Some(1)), (2, Some(6))),
             (json!({"id": "a", "action": ask, "if": "input.x"}), (0, Some(1)), (0, Some(6))),
@@ -168,6 +204,8 @@ mod tests {
             (json!({"id": "a", "action": ask, "repeat": {"until": "true", "max": 4}}), (1, Some(4)), (2, Some(24))),
             (json!({"id": "a", "action": {"sleep": {"sleep_ms": 5}}, "for_each": "x"}), (0, None), (0, Some(0))),
             (json!({"id": "a", "action": "set"}), (0, Some(0)), (0, Some(0))),
+            (json!({"id": "a", "action": agent(false)}), (1, Some(5 + 7)), (2, Some(3 * 2 * (5 + 7)))),
+            (json!({"id": "a", "action": agent(true)}), (1, Some(5 + 2 * 7)), (2, Some(3 * 2 * (5 + 7)))),
         ] {
             let bounds = of_plan(&plan(json!([step])), Some(&json!({"items": [1, 2, 3]})));
             assert_eq!((bounds.effects_min, bounds.effects_max), effects, "{step}");

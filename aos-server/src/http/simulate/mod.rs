@@ -92,9 +92,9 @@ pub struct CostBounds {
 pub struct StepBounds {
     /// Its id.
     pub step: String,
-    /// What it does: `skill`, `workflow`, `signal`, `sleep` or `set`.
+    /// What it does: `skill`, `workflow`, `signal`, `sleep`, `agent` or `set`.
     pub kind: &'static str,
-    /// The pinned skill or workflow, `id@version`.
+    /// The pinned skill or workflow, `id@version`; of an agent, the skill that asks its model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls: Option<String>,
     /// Effects of the step, those of a child run included.
@@ -151,7 +151,12 @@ fn unresolved(failure: Failure) -> Simulation {
 /// The requirements that no skill fits, from a definition's list of mistakes.
 fn unresolved_skills(details: &Value) -> Vec<String> {
     let mistakes = details["mistakes"].as_array().into_iter().flatten();
-    let about_skills = mistakes.filter(|mistake| mistake["path"].as_str().is_some_and(|path| path.ends_with("/skill")));
+    // An agent's tool may be a requirement without `skill`; the skill that asks its model stands nowhere.
+    let is_skill = |path: &str| {
+        let (parent, field) = path.rsplit_once('/').unwrap_or_default();
+        matches!(field, "skill" | "agent") || parent.ends_with("/agent/tools")
+    };
+    let about_skills = mistakes.filter(|mistake| mistake["path"].as_str().is_some_and(is_skill));
     about_skills.filter_map(|mistake| serde_json::from_str(mistake["found"].as_str()?).ok()).collect()
 }
 

@@ -1,7 +1,10 @@
-//! An agent: a model with skills as tools, bounded by turns and an allow-list.
+//! Agents: a model with skills as tools, bounded by turns and an allow-list. One is made by hand, one by the context.
 
 use aos_core::Failure;
+use aos_core::agent::{Agent, AgentAnswer, AgentTool};
 use aos_core::flow::Ctx;
+use aos_core::money::Money;
+use aos_core::retry::RetryPolicy;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -13,6 +16,13 @@ const TOOLS: [&str; 2] = ["http_call", "store"];
 #[derive(Deserialize)]
 pub struct Task {
     goal: String,
+}
+
+/// What the research agent is asked.
+#[derive(Deserialize)]
+pub struct Question {
+    topic: String,
+    question: String,
 }
 
 #[derive(Serialize)]
@@ -56,4 +66,33 @@ async fn use_tool(ctx: &Ctx, used: &Value) -> Value {
         Err(error) => (error, true),
     };
     json!({"type": "tool_result", "tool_use_id": used["id"], "content": text, "is_error": is_error})
+}
+
+/// The agent of fixtures/workflows/research_agent.yaml: the same effects in the same order.
+pub async fn research_agent(ctx: Ctx, task: Question) -> Result<AgentAnswer, Failure> {
+    let publish = AgentTool::new("store@^1")
+        .name("publish")
+        .description("Publishes the answer that customers read. A person looks at it first.")
+        .params(json!({"key": format!("answers/{}", task.topic)}))
+        .approve();
+    let agent = Agent::new(format!("Answer for customers, with sources: {}", task.question), "claude-sonnet-5-5")
+        .system("You answer from the pages you have read, and from nothing else.")
+        .max_tokens(1_024)
+        .tool("search@^1")
+        .tool(AgentTool::new("http_call@^1").name("fetch").description("Reads a page."))
+        .tool(publish)
+        .max_turns(12)
+        .max_tool_calls(20)
+        .budget(Money::from_cents(50))
+        .answer_schema(json!({
+            "type": "object",
+            "required": ["answer", "sources"],
+            "additionalProperties": false,
+            "properties": {
+                "answer": {"type": "string"},
+                "sources": {"type": "array", "minItems": 1, "maxItems": 5, "items": {"type": "string"}},
+            },
+        }))
+        .retry(RetryPolicy::never());
+    ctx.agent(agent).name("research").await
 }
