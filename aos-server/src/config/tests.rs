@@ -269,7 +269,15 @@ fn defaults_and_examples_are_values_that_work() {
         assert!(setting.meaning.ends_with('.') && !setting.expected.is_empty(), "{}", setting.key);
         assert!(table::find(setting.key).is_some_and(|found| found == setting), "{} twice", setting.key);
         // These name files, or things of the next release.
-        if !matches!(setting.key, "AOS_CONFIG" | "ANTHROPIC_API_KEY_FILE" | "ANTHROPIC_API_KEY" | "OPENAI_API_KEY_FILE" | "OPENAI_API_KEY" | "HOST") {
+        if !matches!(
+            setting.key,
+            "AOS_CONFIG"
+                | "ANTHROPIC_API_KEY_FILE"
+                | "ANTHROPIC_API_KEY"
+                | "OPENAI_API_KEY_FILE"
+                | "OPENAI_API_KEY"
+                | "HOST"
+        ) {
             assert_eq!(load(&[(setting.key, setting.example)]).err(), None, "{}", setting.key);
         }
     }

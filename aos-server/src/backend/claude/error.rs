@@ -105,7 +105,8 @@ fn classify(status: Option<u16>, error: &Said) -> (Code, Sent) {
     let by_status = || TABLE.iter().find(|row| Some(row.status) == status);
     let by_kind = || TABLE.iter().find(|row| row.kind == error.kind);
     // `invalid_request_error` comes with statuses of other errors too, which say more then.
-    let row = if error.kind == "invalid_request_error" { by_status().or_else(by_kind) } else { by_kind().or_else(by_status) };
+    let row =
+        if error.kind == "invalid_request_error" { by_status().or_else(by_kind) } else { by_kind().or_else(by_status) };
     match (row, status) {
         (Some(row), _) => (row.code.clone(), row.sent),
         (None, Some(400..500)) => (codes::LLM_INVALID_REQUEST, Sent::Refused),

@@ -29,11 +29,9 @@ impl Trouble {
                 let sent = if sent { Sent::Unknown } else { Sent::No };
                 (codes::LLM_TIMEOUT, sent, format!("{who} had not answered when the call's deadline came"))
             }
-            Self::TooLarge(max) => (
-                codes::LLM_INVALID_RESPONSE,
-                Sent::Unknown,
-                format!("the answer of {who} has more than {max} bytes"),
-            ),
+            Self::TooLarge(max) => {
+                (codes::LLM_INVALID_RESPONSE, Sent::Unknown, format!("the answer of {who} has more than {max} bytes"))
+            }
         };
         LlmFailure::new(sent, Failure::new(code, message))
     }

@@ -122,9 +122,10 @@ impl Keys {
         ring.looked = Instant::now();
         let found = read(path).and_then(|keys| {
             let same = keys.len() == ring.current.len()
-                && keys.iter().zip(&ring.current).all(|(key, slot)| {
-                    key.key == slot.key.secret && i64::from(key.weight) == slot.weight
-                });
+                && keys
+                    .iter()
+                    .zip(&ring.current)
+                    .all(|(key, slot)| key.key == slot.key.secret && i64::from(key.weight) == slot.weight);
             if same { Ok(None) } else { slots(keys, self.scheme).map(Some).map_err(|failure| failure.message) }
         });
         match found {
@@ -155,8 +156,9 @@ fn read(path: &Path) -> Result<Vec<WeightedKey>, String> {
 fn slots(keys: Vec<WeightedKey>, scheme: &str) -> Result<Vec<Slot>, Failure> {
     keys.into_iter()
         .map(|WeightedKey { key, weight }| {
-            let mut header = HeaderValue::from_str(&format!("{scheme}{}", key.expose()))
-                .map_err(|_| Failure::new(codes::INVALID_SETTING, "an API key has characters that no header can have"))?;
+            let mut header = HeaderValue::from_str(&format!("{scheme}{}", key.expose())).map_err(|_| {
+                Failure::new(codes::INVALID_SETTING, "an API key has characters that no header can have")
+            })?;
             header.set_sensitive(true);
             let key = Arc::new(Key { secret: key, header });
             Ok(Slot { key, weight: i64::from(weight), credit: 0, refused: None })
@@ -167,8 +169,7 @@ fn slots(keys: Vec<WeightedKey>, scheme: &str) -> Result<Vec<Slot>, Failure> {
 /// The next usable key that is not `but`, in proportion to the weights.
 fn next(slots: &mut [Slot], but: Option<&Arc<Key>>) -> Option<Arc<Key>> {
     let usable = |slot: &Slot| {
-        slot.refused.is_none_or(|at| at.elapsed() > PASSED_OVER)
-            && but.is_none_or(|but| slot.key.secret != but.secret)
+        slot.refused.is_none_or(|at| at.elapsed() > PASSED_OVER) && but.is_none_or(|but| slot.key.secret != but.secret)
     };
     let mut total = 0;
     let mut best: Option<&mut Slot> = None;

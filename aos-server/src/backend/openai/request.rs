@@ -142,13 +142,17 @@ fn parts<'a>(blocks: impl Iterator<Item = &'a Content>) -> Result<Value, Failure
                 parts.push(json!({"type": "image_url", "image_url": {"url": url}}));
             }
             Content::Image { source: ImageSource::Blob { .. } } => {
-                return Err(refused("an image from the blob store can't be sent by this adapter yet: give its `url`".into()));
+                return Err(refused(
+                    "an image from the blob store can't be sent by this adapter yet: give its `url`".into(),
+                ));
             }
             Content::Other(value) => {
                 return Err(refused(format!("content of type {} has no form in chat completions", value["type"])));
             }
             Content::ToolUse { .. } | Content::ToolResult { .. } | Content::Thinking { .. } => {
-                return Err(refused("tool uses, tool results and thinking are in a message where they can't be".into()));
+                return Err(refused(
+                    "tool uses, tool results and thinking are in a message where they can't be".into(),
+                ));
             }
         }
     }

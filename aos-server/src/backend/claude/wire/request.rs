@@ -271,7 +271,9 @@ impl Serialize for Block<'_> {
                 map.serialize_entry("text", text)?;
                 match cache {
                     None => {}
-                    Some(CacheTtl::FiveMinutes) => map.serialize_entry("cache_control", &json!({"type": "ephemeral"}))?,
+                    Some(CacheTtl::FiveMinutes) => {
+                        map.serialize_entry("cache_control", &json!({"type": "ephemeral"}))?
+                    }
                     Some(CacheTtl::OneHour) => {
                         map.serialize_entry("cache_control", &json!({"type": "ephemeral", "ttl": "1h"}))?;
                     }
