@@ -7,6 +7,7 @@ mod claude_stream;
 mod claude_wire;
 mod conformance;
 mod keys;
+mod mock;
 mod openai;
 mod process;
 mod support;
