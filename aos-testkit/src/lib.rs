@@ -27,4 +27,7 @@ mod pages {
     mod backend {}
     #[doc = include_str!("../../docs/src/golden-tests.md")]
     mod golden {}
+    #[cfg(feature = "claude")]
+    #[doc = include_str!("../../docs/src/mock-claude.md")]
+    mod mock_claude {}
 }

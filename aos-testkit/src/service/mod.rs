@@ -1,10 +1,13 @@
 //! Throw-away services for tests: a private Postgres, a pooler before it, a private Redis and a load balancer on free ports,
-//! with their data in a temporary directory; and what makes trouble for those who use them: a proxy, a wrong clock.
+//! with their data in a temporary directory; a Claude API; and what makes trouble for those who use them: a proxy, a wrong
+//! clock.
 //!
 //! What is not installed is installed first, where that is possible; a test never passes because a service is missing.
 //!
 //! A service ends with the test process, however that ends: a small shell waits for the other end of a pipe to close.
 
+#[cfg(feature = "claude")]
+pub mod claude;
 mod haproxy;
 mod install;
 mod pgbouncer;
@@ -22,6 +25,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+#[cfg(feature = "claude")]
+pub use claude::MockClaude;
 pub use haproxy::Haproxy;
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Database, Postgres};
