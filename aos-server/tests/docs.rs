@@ -28,6 +28,9 @@ fn getting_started_with_the_server() {
 #[test]
 fn money() {
     check("docs/src/money.md");
+}
+
+#[test]
 fn agents() {
     check("docs/src/agents.md");
 }

@@ -64,7 +64,17 @@ impl Fleet {
         }
         let rng = Rng::new(Seed::new(seed), "fleet");
         let patient_until = [Timestamp::EPOCH; REPLICAS];
-        Self { redis, clock, links, limiters, rng, demand: [0; REPLICAS], tokens: 200, granted: Vec::new(), patient_until }
+        Self {
+            redis,
+            clock,
+            links,
+            limiters,
+            rng,
+            demand: [0; REPLICAS],
+            tokens: 200,
+            granted: Vec::new(),
+            patient_until,
+        }
     }
 
     /// Lets so many seconds pass, in which everybody wants what it wants. Gives how many calls were made.

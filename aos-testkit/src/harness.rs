@@ -47,13 +47,13 @@ use std::time::Duration;
 use aos_core::driver::{Host, Stores};
 use aos_core::flow::Flows;
 use aos_core::id::{RunId, TenantId, WorkerId};
-use aos_core::journal::{Append, Line, Transition};
+use aos_core::journal::Line;
 use aos_core::memory::{MemoryStore, VirtualClock};
 use aos_core::money::Money;
 use aos_core::payload::Payload;
 use aos_core::queue::Priority;
 use aos_core::random::{Rng, Seed};
-use aos_core::runs::{Created, Message, NewRun};
+use aos_core::runs::{Created, FirstLease, Message, NewRun};
 use aos_core::skill::SkillSource;
 use aos_core::time::{Clock, Timestamp};
 use aos_core::workflow::Plan;
@@ -320,17 +320,15 @@ impl Harness {
             priority: Priority::default(),
             start_at: None,
         };
-        let lease = self.past.is_some().then(|| (host.worker.clone(), host.lease));
-        match (stores.runs.create(new, lease).await?, &self.past) {
-            (Created::New(_, Some(lease)), Some((lines, blobs))) => {
-                let (lines, blobs, transition) = (lines.clone(), blobs.clone(), Transition::Continue);
-                let append = Append { lease: lease.clone(), first_index: 0, lines, blobs, transition };
-                stores.journal.append(append).await?;
-                stores.runs.release(&lease).await?;
-                Ok(())
-            }
-            (Created::New(..), _) => Ok(()),
-            (Created::Existing(_), _) => Err(Failure::new(codes::INTERNAL, "a new store has a run already")),
+        let lease = self.past.clone().map(|(lines, blobs)| FirstLease {
+            lines,
+            blobs,
+            ..FirstLease::new(host.worker.clone(), host.lease)
+        });
+        match stores.runs.create(new, lease).await? {
+            Created::New(_, Some(lease)) => Ok(stores.runs.release(&lease).await?),
+            Created::New(_, None) => Ok(()),
+            Created::Existing(_) => Err(Failure::new(codes::INTERNAL, "a new store has a run already")),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The backends behind the core's contracts, by vendor.
 
 pub mod claude;
-mod llm_http;
 mod costs;
+mod llm_http;
 mod migration;
 pub mod openai;
 pub mod postgres;

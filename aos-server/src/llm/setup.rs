@@ -114,7 +114,9 @@ pub fn adapters(config: &Config, around: &Surroundings) -> Result<Adapters, Fail
     adapters = adapters.expect_live(claude::NAME).expect_live(openai::NAME).default_adapter(STUB);
     if let Some(adapter) = ClaudeAdapter::from_config(&config.claude)? {
         // Whoever gave a key for Claude wants answers from there; whoever runs another server beside it names it.
-        adapters = adapters.with(around.guard(Arc::new(adapter), config.claude.limits(), &switches)).default_adapter(claude::NAME);
+        adapters = adapters
+            .with(around.guard(Arc::new(adapter), config.claude.limits(), &switches))
+            .default_adapter(claude::NAME);
     }
     if let Some(adapter) = OpenAiAdapter::from_config(&config.openai)? {
         adapters = adapters.with(around.guard(Arc::new(adapter), UNLIMITED, &switches));

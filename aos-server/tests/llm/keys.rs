@@ -1,59 +1,163 @@
-//! Keys that change while calls are made, and that appear nowhere but where they belong.
+//! Keys: where they go, how they are replaced, and where they never appear.
 
-use std::time::Duration;
+use std::io;
+use std::sync::{Arc, Mutex};
 
-use aos_testkit::service::claude::MockClaude;
+use aos_core::codes;
+use aos_core::llm::{LlmAdapter, Sent};
+use aos_server::backend::claude::{ClaudeAdapter, Timeouts};
+use aos_server::config::KeySource;
 use serde_json::json;
 
-use crate::fleet::{Fleet, Load};
-use crate::setting;
+use crate::support::*;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_changed_key_fails_no_call() {
-    let turns = setting("AOS_LLM_TURNS", 3_u32);
-    let claude = MockClaude::start().unwrap();
-    let free =
-        [("CLAUDE_RATE_LIMIT_RPM", "1000000"), ("CLAUDE_RATE_LIMIT_TPM", "1000000000"), ("WORKER_CONCURRENCY", "64")];
-    let fleet = Fleet::start(2, &claude, &free).await;
-    let load = Load::start(
-        &fleet,
-        8,
-        Duration::from_millis(60),
-        |number| json!({"prompt": format!("question {number}"), "max_tokens": 16}),
-    );
-    let mut last = None;
-    for turn in 0..turns {
-        let (label, key) = (format!("key-{turn}"), format!("sk-ant-canary-{turn:04}"));
-        claude.add_key(&label, &key);
-        // As an operator does it: a new file in the place of the old one.
-        let new = fleet.directory.path().join("new");
-        std::fs::write(&new, &key).unwrap();
-        std::fs::rename(&new, fleet.key_file()).unwrap();
-        // The old key is revoked while calls with it may be under way.
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
-        if let Some(old) = last.replace(label) {
-            claude.revoke_key(&old);
+/// A server that takes the keys in `valid`, and says which came in a refusal.
+async fn gate(valid: Arc<Mutex<Vec<&'static str>>>) -> Server {
+    Server::new(move |asked, _| {
+        let key = asked.header("x-api-key").unwrap();
+        if valid.lock().unwrap().contains(&key) {
+            return json_reply(200, &[], &message("hi"));
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        let words = format!("invalid x-api-key {key}: {}", "x".repeat(460));
+        json_reply(401, &[], &json!({"type": "error", "error": {"type": "authentication_error", "message": words}}))
+    })
+    .await
+}
+
+fn keys_of(server: &Server) -> Vec<String> {
+    server.asked().iter().map(|asked| asked.header("x-api-key").unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_key_is_replaced_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    std::fs::write(&path, "old\n").unwrap();
+    let valid = Arc::new(Mutex::new(vec!["old"]));
+    let server = gate(Arc::clone(&valid)).await;
+    let adapter = ClaudeAdapter::new(&server.url(), &KeySource::File(path.clone()), Timeouts::default()).unwrap();
+    ask(&adapter, request()).await.unwrap();
+    // The file changes, and the old key dies: a call that would have used it gets through with the new one.
+    std::fs::write(&path, "new\n").unwrap();
+    *valid.lock().unwrap() = vec!["new"];
+    ask(&adapter, request()).await.unwrap();
+    ask(&adapter, request()).await.unwrap();
+    assert_eq!(keys_of(&server), ["old", "old", "new", "new"]);
+    // The next key is not known to the provider yet: the one before goes on.
+    std::fs::write(&path, "next\n").unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    ask(&adapter, request()).await.unwrap();
+    ask(&adapter, request()).await.unwrap();
+    assert_eq!(keys_of(&server)[4..], ["next", "new", "new"]);
+}
+
+#[tokio::test]
+async fn a_refused_request_is_sent_once_more_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys");
+    std::fs::write(&path, "sk-one\nsk-two\nsk-three\n").unwrap();
+    let valid = Arc::new(Mutex::new(vec![]));
+    let server = gate(Arc::clone(&valid)).await;
+    let adapter = ClaudeAdapter::new(&server.url(), &KeySource::File(path), Timeouts::default()).unwrap();
+    let failure = ask(&adapter, request()).await.unwrap_err();
+    assert_eq!((failure.code(), failure.sent), (&codes::LLM_AUTH_FAILED, Sent::Refused));
+    assert!(!failure.failure.retryable);
+    assert_eq!(keys_of(&server), ["sk-one", "sk-two"]);
+    assert!(!everything(&failure).contains("sk-"), "{failure:?}");
+    // The third is tried by the next call, and found good.
+    valid.lock().unwrap().push("sk-three");
+    ask(&adapter, request()).await.unwrap();
+    assert_eq!(keys_of(&server)[2..], ["sk-three"]);
+}
+
+#[tokio::test]
+async fn calls_in_flight_keep_their_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    std::fs::write(&path, "old").unwrap();
+    let mut acts = vec![stream_head()];
+    let events = message_events("one two");
+    acts.extend(events[..4].iter().map(|data| chunk(event(data).as_bytes())));
+    acts.push(Act::Pause(std::time::Duration::from_millis(1_200)));
+    acts.extend(events[4..].iter().map(|data| chunk(event(data).as_bytes())));
+    acts.push(Act::Send(b"0\r\n\r\n".to_vec()));
+    let server = Server::new(move |asked, _| {
+        if asked.header("x-api-key") == Some("old") { acts.clone() } else { json_reply(200, &[], &message("new")) }
+    })
+    .await;
+    let adapter = ClaudeAdapter::new(&server.url(), &KeySource::File(path.clone()), Timeouts::default()).unwrap();
+    let (asked, _) = watched(request());
+    let in_flight = adapter.invoke(asked);
+    let meanwhile = async {
+        std::fs::write(&path, "new").unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+        ask(&adapter, request()).await.unwrap()
+    };
+    let (old, new) = tokio::join!(in_flight, meanwhile);
+    assert_eq!((old.unwrap().response.text().as_str(), new.response.text().as_str()), ("one two", "new"));
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
     }
-    let runs = load.stop().await;
-    eprintln!("{turns} keys, {} runs", runs.len());
-    for run in &runs {
-        assert_eq!(run["state"], "succeeded", "{run}");
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
-    let newest = last.unwrap();
-    let records = claude.records();
-    assert_eq!(records.last().unwrap().key.as_deref(), Some(newest.as_str()));
-    // And nowhere else.
-    for server in &fleet.servers {
-        assert!(!server.log().contains("sk-ant-"), "{}", server.log());
-        let page = server.api().http.get(format!("{}/metrics", server.url)).send().await.unwrap().text().await.unwrap();
-        assert!(!page.contains("sk-ant-"), "{page}");
-    }
-    for run in runs.iter().take(20) {
-        let url = format!("{}/v1/runs/{}/journal", fleet.api(0).url, run["id"].as_str().unwrap());
-        let journal = fleet.api(0).http.get(url).send().await.unwrap().text().await.unwrap();
-        assert!(journal.contains("run_finished"), "{journal}");
-        assert!(!journal.contains("sk-ant-"), "{journal}");
+}
+
+#[test]
+fn a_key_is_seen_in_its_header_only() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    let mut said = Vec::new();
+    tracing::subscriber::with_default(subscriber, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let echo =
+                format!("{{\"type\":\"error\",\"error\":{{\"type\":\"{KEY}\",\"message\":\"your key {KEY} is\"}}}}");
+            let events = message_events("one");
+            let broken = format!("data: {{\"type\": \"{KEY}\", \"index\": \"{KEY}\"}}\n\n");
+            for acts in [
+                json_reply(200, &[], &message("hi")),
+                reply(401, &[("x-request-id", "r")], echo.clone()),
+                reply(400, &[], echo.clone()),
+                reply(502, &[], format!("<p>{KEY}</p>")),
+                reply(200, &[], format!("<p>{KEY}</p>")),
+                reply(200, &[], format!("{{\"content\": \"{KEY}\"}}")),
+                reply(307, &[("location", &format!("http://127.0.0.1/{KEY}"))], ""),
+                vec![Act::Reset],
+                vec![stream_head(), chunk(event(&events[0]).as_bytes()), chunk(broken.as_bytes())],
+                vec![stream_head(), chunk(format!("data: {echo}\n\n").as_bytes())],
+            ] {
+                let server = Server::always(acts).await;
+                let adapter = server.claude();
+                for asked in [call(request()), watched(request()).0] {
+                    match adapter.invoke(asked).await {
+                        Ok(answer) => said.push(format!("{answer:?}")),
+                        Err(failure) => said.push(everything(&failure)),
+                    }
+                }
+                let asked = server.asked();
+                assert!(asked.iter().all(|asked| asked.header("x-api-key") == Some(KEY)));
+                let elsewhere = |asked: &Asked| {
+                    let headers = asked.headers.iter().filter(|(name, _)| name != "x-api-key");
+                    format!("{} {headers:?} {}", asked.line, asked.body, headers = headers.collect::<Vec<_>>())
+                };
+                said.extend(asked.iter().map(elsewhere));
+            }
+        });
+    });
+    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    assert!(!log.contains(KEY), "the log has the key");
+    for text in said {
+        assert!(!text.contains(KEY), "{text}");
     }
 }

@@ -28,6 +28,7 @@ const TABLE: &[(&str, Refuses)] = &[
     ("claude-mythos-5", SAMPLING | BUDGET | NO_THINKING),
     ("claude-mythos-5-1", SAMPLING | FORCED_TOOLS | BUDGET | NO_THINKING),
     ("claude-mythos-5-2", SAMPLING | FORCED_TOOLS | BUDGET | NO_THINKING),
+    ("claude-mythos-preview", SAMPLING | NO_THINKING),
     ("claude-opus-4-7", SAMPLING | BUDGET),
     ("claude-opus-4-8", SAMPLING | BUDGET),
     ("claude-opus-5", SAMPLING | BUDGET),

@@ -25,7 +25,8 @@ use wire::{Tokens, Wire};
 /// The name that steps use.
 pub const NAME: &str = "claude";
 
-/// The version of the API that is spoken (2026-11-26).
+/// The version of the API that is spoken. The newer one, 2026-10-21, takes no sampling parameters, which older models
+/// have (2026-11-26).
 const VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// Answers that may be longer than this are streamed. The provider's SDKs expect 128,000 tokens to take an hour, and

@@ -7,6 +7,7 @@ use aos_core::time::Timestamp;
 use aos_core::{Failure, codes};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Body, Method, Request};
+use serde_json::json;
 use tokio_util::bytes::Bytes;
 use url::Url;
 
@@ -100,13 +101,12 @@ impl Api {
         if (200..300).contains(&status) {
             return Ok(reply);
         }
-        let failure = match redirect(status, reply.headers(), &self.provider) {
-            Some(failure) => failure,
-            None => {
-                let body = reply.error_body().await;
-                let refusal = (self.provider.refusal)(status, &body);
-                self.advised(self.refused(refusal), reply.headers())
-            }
+        let failure = if (300..400).contains(&status) {
+            self.redirected(status, reply.headers())
+        } else {
+            let body = reply.error_body().await;
+            let refusal = (self.provider.refusal)(status, &body);
+            self.advised(self.refused(refusal), reply.headers())
         };
         Err(self.head(&reply).of(failure))
     }
@@ -132,7 +132,7 @@ impl Api {
     ) -> Result<(), LlmFailure> {
         let failure = match self.read(&mut reply, stream, deltas).await {
             Ok(()) => {
-                reply.finish();
+                reply.finish().await;
                 return Ok(());
             }
             Err(failure) => failure.usage(stream.usage()),
@@ -203,7 +203,7 @@ impl Api {
         }
         let Some(other) = keys.refused(&key) else { return Ok(reply) };
         tracing::warn!(provider = self.provider.who, "an API key was refused; another one is tried");
-        reply.finish();
+        reply.finish().await;
         let reply = self.transport.send(request(Some(&other)), until).await?;
         if reply.status() == 401 {
             keys.refused(&other);
@@ -219,6 +219,21 @@ impl Api {
 
     fn refused(&self, refusal: Refusal) -> LlmFailure {
         refusal.into_failure(self.provider.who, |text| self.redact(text))
+    }
+
+    /// The failure for a redirect: none is followed, because the key is for one place.
+    fn redirected(&self, status: u16, headers: &HeaderMap) -> LlmFailure {
+        let target = headers::text(headers, LOCATION.as_str()).unwrap_or("nowhere");
+        // Without its query, which may hold anything.
+        let target = target.split(['?', '#']).next().unwrap_or_default();
+        let target = excerpt(&self.redact(target.to_owned()));
+        let Provider { who, setting, .. } = self.provider;
+        let message = format!(
+            "{who} answered with {status}, a redirect to {target}, which is not followed: set {setting} if the API is \
+             there"
+        );
+        let failure = Failure::new(codes::LLM_UNREACHABLE, message).retryable(false);
+        LlmFailure::new(Sent::Refused, failure.details(json!({"status": status})))
     }
 
     /// Takes over what the provider says of another attempt.
@@ -272,20 +287,4 @@ impl Head {
     pub(crate) fn of(&self, failure: LlmFailure) -> LlmFailure {
         named(failure, self.request_id.as_deref()).room(self.room)
     }
-}
-
-/// The failure for a redirect: none is followed, because the key is for one place.
-fn redirect(status: u16, headers: &HeaderMap, provider: &Provider) -> Option<LlmFailure> {
-    if !(300..400).contains(&status) {
-        return None;
-    }
-    let target = headers.get(LOCATION).and_then(|target| target.to_str().ok()).unwrap_or("nowhere");
-    // Without its query, which may hold anything.
-    let target = excerpt(target.split(['?', '#']).next().unwrap_or_default());
-    let Provider { who, setting, .. } = provider;
-    let message = format!(
-        "{who} answered with {status}, a redirect to {target}, which is not followed: set {setting} if the API is there"
-    );
-    let failure = Failure::new(codes::LLM_UNREACHABLE, message).retryable(false);
-    Some(LlmFailure::new(Sent::Refused, failure.details(serde_json::json!({"status": status}))))
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use aos_core::time::Timestamp;
 use aos_core::{Failure, codes};
-use futures::FutureExt;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap};
 use reqwest::{Client, Request};
 use tokio::time::Instant;
@@ -19,7 +18,10 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// How much of an answer is read that is an error.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 
-/// How long a connection is waited for, in the background, whose answer has ended for us but not for HTTP.
+/// How long a call waits for HTTP's end of an answer that is complete.
+const LAST_MOMENT: Duration = Duration::from_millis(5);
+
+/// How long that is waited for in the background.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// How long each phase of an exchange may take.
@@ -201,14 +203,12 @@ impl Reply {
         body
     }
 
-    /// Lets the connection be used again after the last piece that matters. Nobody waits for that.
-    pub(crate) fn finish(mut self) {
-        match self.response.chunk().now_or_never() {
-            Some(Ok(Some(_)) | Err(_) | Ok(None)) => {}
-            None => drop(tokio::spawn(async move {
-                let rest = async { while let Ok(Some(_)) = self.response.chunk().await {} };
-                let _ = tokio::time::timeout(LAST_BYTES, rest).await;
-            })),
+    /// Lets the connection be used again after the last piece that matters. HTTP's end of the answer is mostly there
+    /// already; nobody waits for one that is not.
+    pub(crate) async fn finish(mut self) {
+        let mut rest = Box::pin(async move { while let Ok(Some(_)) = self.response.chunk().await {} });
+        if tokio::time::timeout(LAST_MOMENT, &mut rest).await.is_err() {
+            drop(tokio::spawn(tokio::time::timeout(LAST_BYTES, rest)));
         }
     }
 }

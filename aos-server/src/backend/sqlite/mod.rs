@@ -12,8 +12,8 @@
 mod blob;
 mod budgets;
 mod connection;
-mod create;
 mod costs;
+mod create;
 mod error;
 mod journal;
 mod ledger;
