@@ -62,12 +62,14 @@ impl GuardedAdapter {
     }
 
     /// Makes one attempt, and tells `caller` as soon as it is known how it ended.
-    async fn attempt(self, call: LlmCall, mut caller: oneshot::Sender<Result>) {
+    async fn attempt(self, mut call: LlmCall, mut caller: oneshot::Sender<Result>) {
         let begun = tokio::select! {
             begun = self.begin(&call) => begun,
             // Nothing was sent, and nobody wants it any more.
             () = caller.closed() => return,
         };
+        // Whoever waits gives up at the deadline by itself. The provider may be a little later: then it is known what that cost.
+        call.deadline = call.deadline.map(|deadline| deadline.saturating_add(DRAIN));
         let Begun { pass, ticket, open } = match begun {
             Ok(begun) => begun,
             // Nobody hears it if the caller has gone.

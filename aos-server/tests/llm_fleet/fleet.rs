@@ -81,7 +81,6 @@ async fn knows(api: &Api) -> bool {
 /// Runs that are created all the time, until it is dropped.
 pub struct Load {
     done: Arc<AtomicBool>,
-    pub asked: Arc<AtomicU64>,
     tasks: tokio::task::JoinSet<Vec<Value>>,
 }
 
@@ -111,7 +110,7 @@ impl Load {
                 });
             }
         }
-        Self { done, asked, tasks }
+        Self { done, tasks }
     }
 
     /// Asks no more, and gives the runs as they were seen last.

@@ -50,7 +50,7 @@ async fn a_storm_is_survived_and_accounted_for() {
 
     let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
     for run in &ended {
-        let outcome = run["failure"]["code"].as_str().unwrap_or("succeeded");
+        let outcome = run["error"]["code"].as_str().unwrap_or("succeeded");
         *outcomes.entry(outcome.to_owned()).or_default() += 1;
     }
     let account = claude.account();
@@ -66,8 +66,8 @@ async fn a_storm_is_survived_and_accounted_for() {
     let usage = account.usage[MODEL].into();
     let billed = book.price(MODEL, &usage, now()).unwrap().cost;
     let known = |field: &str| line[field].as_str().unwrap().parse::<Money>().unwrap();
-    assert_eq!((known("cost_min"), known("cost_max")), (billed, billed), "{line}");
-    assert_eq!((line["uncertain"].as_u64(), line["unpriced"].as_u64()), (Some(0), Some(0)), "{line}");
+    assert_eq!((known("cost_min_usd"), known("cost_max_usd")), (billed, billed), "{line}");
+    assert_eq!((line["uncertain_calls"].as_u64(), line["unpriced_calls"].as_u64()), (Some(0), Some(0)), "{line}");
 }
 
 /// The costs of the model once nothing is uncertain any more.
@@ -75,8 +75,8 @@ async fn settled(api: &crate::operator_support::Api, answered: u64) -> Value {
     let mut costs = Value::Null;
     for _ in 0..200 {
         costs = api.get("/v1/costs?by=model").await;
-        let line = &costs["costs"][0];
-        if line["uncertain"] == 0 && line["calls"].as_u64() >= Some(answered) {
+        let line = &costs["lines"][0];
+        if line["uncertain_calls"] == 0 && line["calls"].as_u64() >= Some(answered) {
             return line.clone();
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

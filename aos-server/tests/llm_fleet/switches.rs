@@ -32,7 +32,7 @@ async fn without_live_adapters_no_provider_is_reached_for() {
         ]);
         let run = server.api().begin(&ask(), &json!({"prompt": "hi", "max_tokens": 16})).await;
         let run = server.api().ended(&run).await;
-        assert_eq!((&run["state"], &run["failure"]["code"]), (&json!(state), &code), "{switch}: {run}");
+        assert_eq!((&run["state"], &run["error"]["code"]), (&json!(state), &code), "{switch}: {run}");
         let adapters = server.api().get("/health/adapters").await;
         assert_eq!(adapters["adapters"].as_array().unwrap().len(), 1, "{switch}: {adapters}");
         assert_eq!(canary.connections(), 0, "{switch}");
@@ -89,7 +89,7 @@ async fn a_turned_switch_is_obeyed_everywhere_within_two_seconds() {
     let runs = load.stop().await;
     eprintln!("{turns} turns, {} runs, {} calls", runs.len(), answered());
     for run in &runs {
-        let code = &run["failure"]["code"];
+        let code = &run["error"]["code"];
         assert!(run["state"] == "succeeded" || *code == "ERR_LLM_ADAPTER_DISABLED", "{run}");
     }
     assert_eq!(fleet.api(0).get("/health/adapters").await["adapters"].as_array().unwrap().len(), 2, "{MODEL}");
