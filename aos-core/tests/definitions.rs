@@ -247,3 +247,39 @@ fn mistakes_and_skills_that_are_not_there_are_told_together() {
     assert_eq!(lines[6], "/steps/3/agent/tools/1/skill: there is no skill \"write@^2\"");
     assert_eq!(lines[7], "/steps/3/agent: there is no skill \"llm_invoke@^1\"");
 }
+
+#[test]
+fn a_skill_that_can_not_be_the_tool_it_is_to_be_is_a_mistake() {
+    struct Skills;
+    impl Resolver for Skills {
+        fn skill(&self, requirement: &str) -> Result<SkillContract, Failure> {
+            let closed = json!({"type": "object", "properties": {"url": {}}, "additionalProperties": false});
+            let input = if requirement == "shout" { json!({"type": "string"}) } else { closed };
+            let id = requirement.split('@').next().unwrap_or_default();
+            Ok(SkillContract::idempotent(id, "1.0.0")?.schemas(input, json!(true)))
+        }
+
+        fn workflow(&self, requirement: &str) -> Result<Arc<Plan>, Failure> {
+            Err(Failure::new(codes::WORKFLOW_NOT_FOUND, format!("there is no workflow {requirement:?}")))
+        }
+    }
+    let plan = |tools: Value| {
+        let agent = json!({"goal": "g", "model": "m", "tools": tools});
+        let steps = json!([{"id": "a", "agent": agent}, {"id": "b", "skill": "fetch"}, {"id": "c", "skill": "read"}]);
+        Definition::from_value(json!({"id": "w", "steps": steps})).unwrap().plan(&Skills)
+    };
+    let failure = plan(json!(["shout", {"skill": "fetch", "params": {"uri": "u"}}])).unwrap_err();
+    let lines: Vec<_> = failure.message.lines().map(str::trim).collect();
+    assert_eq!(
+        lines[1..],
+        [
+            "/steps/0/agent/tools/0: shout@1.0.0 can't be a tool: its input is no object but \"string\", and models give \
+             tools objects",
+            "/steps/0/agent/tools/1/params: fetch@1.0.0 can't have these params: its input has no property \"uri\"",
+        ]
+    );
+    // A skill that is a tool of one step and called by another is pinned once, as a tool.
+    let plan = plan(json!([{"skill": "fetch", "params": {"url": "u"}}])).unwrap();
+    let tools: Vec<_> = plan.skills.values().map(|pin| (pin.skill.id.as_str(), pin.tool.is_some())).collect();
+    assert_eq!(tools, [("fetch", true), ("llm_invoke", false), ("read", false)]);
+}

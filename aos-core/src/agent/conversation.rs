@@ -46,10 +46,10 @@ impl Conversation {
 
     /// Keeps what the model said. No two tool uses have one id: providers would refuse the conversation.
     pub(super) fn hear(&mut self, mut content: Vec<Content>) -> Vec<Wish> {
-        let mut wishes: Vec<Wish> = Vec::new();
+        let (mut wishes, mut here) = (Vec::new(), BTreeSet::new());
         for block in &mut content {
             let Content::ToolUse { id, name, input } = block else { continue };
-            let nameless = id.is_empty() || wishes.iter().any(|wish| wish.id == *id);
+            let nameless = id.is_empty() || !here.insert(id.clone());
             if nameless || self.ids.contains(id) {
                 *id = self.new_id();
             }

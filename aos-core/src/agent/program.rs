@@ -125,7 +125,7 @@ impl AgentProgram {
         }
         let command = self.reserve(self.parts.model_estimate).and_then(|()| {
             let skill = self.parts.spec.model_skill.clone();
-            let input = Payload::new(self.turn_input(may_call)?)?;
+            let input = Payload::new(self.turn_input(may_call))?;
             Ok(Command::Call { skill, input, retry: self.retry.clone(), timeout: self.timeout })
         });
         match command {
@@ -138,7 +138,7 @@ impl AgentProgram {
         }
     }
 
-    fn turn_input(&self, may_call: bool) -> Result<Value, Failure> {
+    fn turn_input(&self, may_call: bool) -> Value {
         let Prompt { model, system, adapter, max_tokens, temperature, options, .. } = &self.prompt;
         let tools: Vec<_> = self.tools.iter().map(|tool| &tool.offered).collect();
         let choice = (!may_call && !tools.is_empty()).then(|| json!({"type": "none"}));
@@ -157,7 +157,7 @@ impl AgentProgram {
         if let Value::Object(fields) = &mut input {
             fields.retain(|_, value| !value.is_null());
         }
-        Ok(input)
+        input
     }
 
     fn answered(&mut self, output: &Payload, requests: &mut Vec<Request>) {

@@ -183,22 +183,23 @@ fn agent(
 ) -> Option<AgentSpec> {
     let mut tools = Vec::with_capacity(draft.tools.len());
     for DraftTool { place, requirement, name, description, approve, params } in &draft.tools {
-        let pin = resolver.skill(requirement).and_then(|contract| {
-            let fixed = params.iter().flat_map(|(_, params)| params.keys());
-            let offered = offered_schema(&contract.input_schema, fixed);
-            offered.map_err(|why| {
-                Failure::new(codes::INVALID_DEFINITION, format!("{} can't be this tool: {why}", contract.version))
-            })?;
-            SkillPin::as_tool(&contract)
-        });
-        match pin {
-            Ok(pin) => {
-                let (name, description, approve) = (name.clone(), description.clone(), *approve);
-                tools.push(ToolSpec { skill: pin.skill.clone(), name, description, approve });
-                pinned(skills, pin);
+        let pin = match resolver.skill(requirement).and_then(|contract| SkillPin::as_tool(&contract)) {
+            Ok(pin) => pin,
+            Err(failure) => {
+                wrong(&format!("agent/{place}"), requirement, failure);
+                continue;
             }
-            Err(failure) => wrong(&format!("agent/{place}"), requirement, failure),
+        };
+        if let (Some((place, params)), Some(tool)) = (params, &pin.tool)
+            && let Err(why) = offered_schema(&tool.input_schema, params.keys())
+        {
+            let why = format!("{} can't have these params: {why}", pin.skill);
+            wrong(&format!("agent/{place}"), name, Failure::new(codes::INVALID_DEFINITION, why));
+            continue;
         }
+        let (name, description, approve) = (name.clone(), description.clone(), *approve);
+        tools.push(ToolSpec { skill: pin.skill.clone(), name, description, approve });
+        pinned(skills, pin);
     }
     let model_skill = match resolver.skill(MODEL_SKILL).and_then(|contract| SkillPin::new(&contract)) {
         Ok(pin) => {
@@ -233,5 +234,10 @@ fn pinned(skills: &mut BTreeMap<String, SkillPin>, pin: SkillPin) {
 
 /// What is expected in a field of a step.
 fn kind_of(field: &str) -> &str {
-    if field.starts_with("agent") { "skill" } else { field }
+    match field.rsplit_once('/') {
+        Some((_, "params")) => "set of params",
+        Some(_) => "skill",
+        None if field == "agent" => "skill",
+        None => field,
+    }
 }

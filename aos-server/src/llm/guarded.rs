@@ -63,11 +63,7 @@ impl GuardedAdapter {
 
     /// Makes one attempt, and tells `caller` as soon as it is known how it ended.
     async fn attempt(self, mut call: LlmCall, mut caller: oneshot::Sender<Result>) {
-        let begun = tokio::select! {
-            begun = self.begin(&call) => begun,
-            // Nothing was sent, and nobody wants it any more.
-            () = caller.closed() => return,
-        };
+        let begun = self.begin(&call, &mut caller).await;
         // Whoever waits gives up at the deadline by itself. The provider may be a little later: then it is known what that cost.
         call.deadline = call.deadline.map(|deadline| deadline.saturating_add(DRAIN));
         let Begun { pass, ticket, open } = match begun {
@@ -95,14 +91,21 @@ impl GuardedAdapter {
     }
 
     /// Everything that has to be right before a request is sent.
-    async fn begin(&self, call: &LlmCall) -> std::result::Result<Begun, LlmFailure> {
+    async fn begin(
+        &self,
+        call: &LlmCall,
+        caller: &mut oneshot::Sender<Result>,
+    ) -> std::result::Result<Begun, LlmFailure> {
         let Parts { inner, switches, pace, account, clock, .. } = &*self.0;
         let now = clock.now();
         let pass = self.breaker().pass(now).map_err(|until| Breaker::failure(inner.name(), until, now))?;
         // Whatever happens before the request is sent says nothing of the provider.
         let untold = || self.breaker().tell(pass, Outcome::Unknown, clock.now());
         let Estimate { input_tokens, output_tokens } = Estimate::of(&call.request);
-        let turn = pace.turn(&call.tenant, input_tokens, output_tokens, call.deadline, PATIENCE).await;
+        let turn = tokio::select! {
+            turn = pace.turn(&call.tenant, input_tokens, output_tokens, call.deadline, PATIENCE) => turn,
+            () = caller.closed() => Err(unwanted()),
+        };
         let ticket = turn.inspect_err(|_| untold())?;
         let open = match account.open(inner.name(), call, input_tokens).await {
             Ok(open) => open,
@@ -113,14 +116,18 @@ impl GuardedAdapter {
             }
         };
         // At the last moment: all of this may have taken its time.
-        if !switches.live_allowed() || switches.force_stub_adapter() {
-            untold();
-            ticket.not_sent().await;
-            open.not_sent().await;
+        let refused = if !switches.live_allowed() || switches.force_stub_adapter() {
             let why = "live adapters were switched off while the call waited for its turn";
-            return Err(Failure::new(codes::LLM_ADAPTER_DISABLED, why).into());
-        }
-        Ok(Begun { pass, ticket, open })
+            Failure::new(codes::LLM_ADAPTER_DISABLED, why)
+        } else if caller.is_closed() {
+            unwanted()
+        } else {
+            return Ok(Begun { pass, ticket, open });
+        };
+        untold();
+        ticket.not_sent().await;
+        open.not_sent().await;
+        Err(refused.into())
     }
 
     fn hear(&self, pass: Pass, result: &Result) {
@@ -172,6 +179,10 @@ fn used(result: &Result) -> Option<Usage> {
             Sent::Answered | Sent::Unknown => failure.usage,
         },
     }
+}
+
+fn unwanted() -> Failure {
+    Failure::new(codes::CANCELLED, "the call was given up before it was sent")
 }
 
 fn abandoned() -> LlmFailure {
