@@ -230,7 +230,8 @@ fn money_is_looked_after() {
         site.aos(&["costs", "--by", "colour"]).exits(2).says("expected one of model");
         site.aos(&["costs", "--since", "yesterday"]).exits(2).says("expected a day");
 
-        let steps = json!([{"id": "ask", "skill": "llm_invoke", "params": {"model": "m", "prompt": "hi", "adapter": "stub"}}]);
+        let steps =
+            json!([{"id": "ask", "skill": "llm_invoke", "params": {"model": "m", "prompt": "hi", "adapter": "stub"}}]);
         let run = site.server.create(json!({"id": "ask", "steps": steps}), json!({}));
         site.server.aos(&["runs", "wait", &run]).exits(0);
         site.aos(&["recost", &run]).exits(0).prints("ask#1  m  recorded $0  new $0  0\n").prints("total  recorded $0");

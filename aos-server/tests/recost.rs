@@ -164,7 +164,11 @@ fn the_golden_files_are_what_the_runs_record() {
         // A later release has other prices, and then another book; what was recorded stays.
         let recorded = std::fs::read_to_string(&path).unwrap();
         let is_same_book = recorded.contains(&PriceBook::builtin().unwrap().hash().to_string());
-        assert!(!is_same_book || recorded == golden, "{}: AOS_BLESS=1 cargo test -p aos-server --test recost", case.name);
+        assert!(
+            !is_same_book || recorded == golden,
+            "{}: AOS_BLESS=1 cargo test -p aos-server --test recost",
+            case.name
+        );
     }
 }
 
@@ -211,7 +215,8 @@ fn recorded_calls_cost_the_same_again_and_something_else_by_another_book() {
         // The lines of the journal alone say as much.
         let golden = std::fs::read_to_string(path).unwrap();
         let journal: Vec<&str> = golden.lines().filter(|line| line.contains("\"v\":1")).collect();
-        let piped = place.aos_with(&["recost", "-", "--prices", cheaper.to_str().unwrap(), "-o", "json"], journal.join("\n"));
+        let piped =
+            place.aos_with(&["recost", "-", "--prices", cheaper.to_str().unwrap(), "-o", "json"], journal.join("\n"));
         assert_eq!(piped.exits(0).json(), other, "{}", case.name);
     }
 }

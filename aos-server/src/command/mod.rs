@@ -35,8 +35,8 @@ use std::process::ExitCode;
 use aos_core::{Failure, codes};
 
 use crate::cli::{
-    BudgetsArgs, BudgetsCommand, Cli, Command, DlqArgs, GoldenCommand, QueueArgs, QueueCommand, RegistryArgs, RunsArgs, SchedulesArgs, SwitchArgs,
-    WorkersArgs, WorkersCommand,
+    BudgetsArgs, BudgetsCommand, Cli, Command, DlqArgs, GoldenCommand, QueueArgs, QueueCommand, RegistryArgs, RunsArgs,
+    SchedulesArgs, SwitchArgs, WorkersArgs, WorkersCommand,
 };
 use client::Client;
 use ui::{CommandError, CommandResult, Exit, Ui};

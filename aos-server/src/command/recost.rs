@@ -95,7 +95,8 @@ impl Books {
             (Self::Recorded(_), None) => Err("it was recorded without a price".into()),
             (Self::Recorded(books), Some(price)) => {
                 let book = books.get(&price.book);
-                let book = book.ok_or_else(|| format!("the price book {} is not here: give it with --prices", price.book))?;
+                let book =
+                    book.ok_or_else(|| format!("the price book {} is not here: give it with --prices", price.book))?;
                 call.cost_as_recorded(book).ok_or_else(no_price)
             }
         }
@@ -122,7 +123,8 @@ impl Recost {
 
     fn show(&self, out: &mut dyn Write) -> io::Result<()> {
         for call in &self.calls {
-            let amount = |amount: Option<Money>| amount.map_or_else(|| "unknown".to_owned(), |amount| format!("${amount}"));
+            let amount =
+                |amount: Option<Money>| amount.map_or_else(|| "unknown".to_owned(), |amount| format!("${amount}"));
             let name = format!("{}#{}", call.effect, call.attempt);
             write!(out, "{name}  {}  recorded {}  new ", call.model, amount(call.recorded_usd))?;
             match (&call.why, &call.difference_usd) {

@@ -89,7 +89,10 @@ pub struct CostView {
     params(CostsQuery),
     responses((status = 200, body = CostReport, description = "The costs"))
 )]
-pub async fn get_costs(State(state): State<AppState>, Params(query): Params<CostsQuery>) -> ApiResult<Json<CostReport>> {
+pub async fn get_costs(
+    State(state): State<AppState>,
+    Params(query): Params<CostsQuery>,
+) -> ApiResult<Json<CostReport>> {
     let by = match &query.by {
         None => CostBy::Day,
         Some(text) => CostBy::from_text(text).ok_or_else(|| {
@@ -101,9 +104,10 @@ pub async fn get_costs(State(state): State<AppState>, Params(query): Params<Cost
     if !(1..=MAX_LINES).contains(&limit) {
         return Err(ApiError::invalid(format!("limit is {limit}: expected 1 to {MAX_LINES}")));
     }
-    let workflow = query.workflow.as_deref().map(|text| {
-        text.parse().map_err(|e: IdError| ApiError::invalid(format!("workflow is {:?}: {e}", clip(text))))
-    });
+    let workflow = query
+        .workflow
+        .as_deref()
+        .map(|text| text.parse().map_err(|e: IdError| ApiError::invalid(format!("workflow is {:?}: {e}", clip(text)))));
     let query = CostQuery {
         since: time("since", query.since.as_deref())?,
         until: time("until", query.until.as_deref())?,

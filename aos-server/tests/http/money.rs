@@ -132,7 +132,8 @@ async fn price_books_are_given_by_hash() {
     assert_eq!((current.text.as_str(), current.header("etag")), (book.to_json(), &*format!("\"{}\"", book.hash())));
     assert_eq!(api.get(&format!("/v1/prices/{}", book.hash())).await.is(200).text, book.to_json());
     let blobs = &api.state().host.stores.blobs;
-    let older = r#"{"models":{"m":[{"cache_read":"1","cache_write_1h":"1","cache_write_5m":"1","input":"1","output":"1"}]}}"#;
+    let older =
+        r#"{"models":{"m":[{"cache_read":"1","cache_write_1h":"1","cache_write_5m":"1","input":"1","output":"1"}]}}"#;
     let hash = blobs.put(older.as_bytes()).await.unwrap();
     assert_eq!(api.get(&format!("/v1/prices/{hash}")).await.is(200).text, older);
     let no_book = blobs.put(br#"{"secret": "of a run"}"#).await.unwrap();

@@ -100,8 +100,11 @@ impl LedgerStore for Postgres {
         Box::pin(self.run("list calls", async move |pool| {
             let query = match &run {
                 None => {
-                    let sql =
-                        concat!("SELECT ", columns!(), " FROM ledger WHERE tenant = $1 ORDER BY at DESC, id DESC LIMIT $2");
+                    let sql = concat!(
+                        "SELECT ",
+                        columns!(),
+                        " FROM ledger WHERE tenant = $1 ORDER BY at DESC, id DESC LIMIT $2"
+                    );
                     sqlx::query(sql).bind(tenant.as_str()).bind(limit)
                 }
                 Some(run) => {

@@ -46,7 +46,8 @@ fn read(mut rows: Rows<'_>, at: Timestamp) -> Result<Vec<BudgetUse>, Stop> {
     let mut budgets = Vec::new();
     while let Some(row) = rows.next()? {
         let period: String = row.get(1)?;
-        let period = Period::from_text(&period).ok_or_else(|| damaged(row, 1, format!("{period:?} is not a period")))?;
+        let period =
+            Period::from_text(&period).ok_or_else(|| damaged(row, 1, format!("{period:?} is not a period")))?;
         budgets.push(BudgetUse {
             scope: parse(row, 0)?,
             period,
@@ -122,14 +123,8 @@ pub(super) fn set(
     }
     tx.sql("INSERT INTO budget (tenant, scope, period, max) VALUES (?1, ?2, ?3, ?4)")?.execute(row)?;
     let (spent, reserved) = counted_before(tx, tenant, scope, period)?;
-    let budget = BudgetUse {
-        scope: scope.clone(),
-        period,
-        limit,
-        spent,
-        reserved,
-        resets_at: period.resets_at(tx.now),
-    };
+    let budget =
+        BudgetUse { scope: scope.clone(), period, limit, spent, reserved, resets_at: period.resets_at(tx.now) };
     write(tx, tenant, &budget, tx.now)?;
     Ok(false)
 }
