@@ -37,7 +37,13 @@ impl Money {
         self.0
     }
 
-    /// The amount in cents, rounded up to a hundredth of a cent, for display and metrics only.
+    /// The amount in cents, for counters: many small amounts add up to what they are together, which rounded ones would
+    /// not.
+    pub fn cents(self) -> f64 {
+        self.0 as f64 / (PICOS_PER_DOLLAR / 100) as f64
+    }
+
+    /// The amount in cents, rounded up to a hundredth of a cent, for display only.
     pub fn cents_rounded(self) -> f64 {
         let hundredths = self.0.div_ceil(PICOS_PER_DOLLAR / 10_000);
         // At most 1.8e11, which a double holds exactly.
@@ -154,5 +160,6 @@ mod tests {
     fn cents_round_up() {
         assert_eq!(Money::from_cents(7).cents_rounded(), 7.0);
         assert_eq!(Money::from_picodollars(1).cents_rounded(), 0.01);
+        assert_eq!(Money::from_picodollars(12_500_000_000).cents(), 1.25);
     }
 }

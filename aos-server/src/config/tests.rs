@@ -247,6 +247,23 @@ fn an_openai_adapter_needs_a_place_or_a_key() {
 }
 
 #[test]
+fn prices_are_those_of_the_release_and_of_a_file() {
+    let builtin = PriceBook::builtin().unwrap();
+    assert_eq!(load(&[]).unwrap().prices, builtin);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("prices.json");
+    let file = path.to_str().unwrap();
+    let row = r#"{"input": "1", "output": "2", "cache_write_5m": "1", "cache_write_1h": "1", "cache_read": "0"}"#;
+    std::fs::write(&path, format!(r#"{{"models": {{"ours": [{row}]}}}}"#)).unwrap();
+    let prices = load(&[("AOS_PRICES", file)]).unwrap().prices;
+    assert_eq!(prices.models().count(), builtin.models().count() + 1);
+    std::fs::write(&path, r#"{"models": {"ours": [{"input": 1}], "theirs": []}}"#).unwrap();
+    let fault = only_problem(&[("AOS_PRICES", file)]).fault;
+    assert!(fault.contains("/models/ours/0/input: found 1") && fault.contains("/models/theirs"), "{fault}");
+    assert!(only_problem(&[("AOS_PRICES", "/does/not/exist")]).fault.contains("can't be read"));
+}
+
+#[test]
 fn a_configuration_prints_no_secret() {
     let config = load(&[
         ("ANTHROPIC_API_KEY", "sk-ant-hunter2"),
@@ -276,6 +293,7 @@ fn defaults_and_examples_are_values_that_work() {
         if !matches!(
             setting.key,
             "AOS_CONFIG"
+                | "AOS_PRICES"
                 | "ANTHROPIC_API_KEY_FILE"
                 | "ANTHROPIC_API_KEY"
                 | "OPENAI_API_KEY_FILE"

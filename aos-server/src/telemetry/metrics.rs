@@ -103,7 +103,7 @@ impl Metrics {
         self.0.runs.add(1, &labels);
         self.0.run_duration.record(took.as_secs_f64(), &labels);
         if !cost.is_zero() {
-            self.0.run_cost.add(cost.cents_rounded(), &labels[..1]);
+            self.0.run_cost.add(cost.cents(), &labels[..1]);
         }
     }
 
@@ -134,7 +134,7 @@ impl Metrics {
         self.0.llm_calls.add(1, &labels);
         self.0.llm_latency.record(took.as_secs_f64(), &labels);
         if !cost.is_zero() {
-            self.0.llm_cost.add(cost.cents_rounded(), &labels);
+            self.0.llm_cost.add(cost.cents(), &labels);
         }
         if let Some(code) = code {
             let [adapter, model] = labels;
