@@ -64,7 +64,17 @@ impl Fleet {
         }
         let rng = Rng::new(Seed::new(seed), "fleet");
         let patient_until = [Timestamp::EPOCH; REPLICAS];
-        Self { redis, clock, links, limiters, rng, demand: [0; REPLICAS], tokens: 200, granted: Vec::new(), patient_until }
+        Self {
+            redis,
+            clock,
+            links,
+            limiters,
+            rng,
+            demand: [0; REPLICAS],
+            tokens: 200,
+            granted: Vec::new(),
+            patient_until,
+        }
     }
 
     /// Lets so many seconds pass, in which everybody wants what it wants. Gives how many calls were made.
@@ -324,8 +334,9 @@ async fn under_load_the_limit_is_used_with_redis_and_without() {
         made += fleet.pass(60).await;
     }
     enough("flushed every minute", 5, made);
+    // What ends in the first seconds of an outage nobody can be sure of.
     fleet.redis.kill().unwrap();
-    enough("without Redis", 5, fleet.pass(300).await);
+    enough("without Redis", 10, fleet.pass(600).await);
     fleet.redis.restart().unwrap();
     (0..REPLICAS).for_each(|replica| add_user(&fleet.redis, replica));
     fleet.connected().await;

@@ -171,6 +171,21 @@ mod tests {
     }
 
     #[test]
+    fn a_promise_is_good_for_what_fits_both_it_and_the_share() {
+        let mut window = empty();
+        for _ in 0..14 {
+            window.grant(at(100), CALL);
+        }
+        let promised = |promise, granted| {
+            let alone = Alone { promise: calls(promise), granted: calls(granted), ..Alone::new(at(100)) };
+            (0..60).take_while(|more| alone.is_promised(calls(more + 1), &window, calls(60), 3)).count()
+        };
+        for (promise, granted, left) in [(0, 0, 0), (4, 0, 4), (4, 3, 1), (4, 4, 0), (4, 9, 0), (9, 2, 6)] {
+            assert_eq!(promised(promise, granted), left, "{promise} with {granted} granted");
+        }
+    }
+
+    #[test]
     fn what_no_share_could_hold_goes_alone_and_late() {
         let (mut alone, mut window) = (Alone::new(at(0)), empty());
         // 4,000 tokens of 6,000 are two minutes of a third.
@@ -186,16 +201,16 @@ mod tests {
 
     #[test]
     fn what_may_still_be_granted_is_never_more_than_the_share() {
-        let mut window = empty();
+        let (mut window, most) = (empty(), calls(60));
         for _ in 0..15 {
             window.grant(at(100), CALL);
         }
         let mut alone = Alone::new(at(100));
-        assert_eq!(alone.at_most(at(105), &window, MOST, 3), Amount::NONE);
+        assert_eq!(alone.at_most(at(105), &window, most, 3), Amount::NONE);
         alone.promise = calls(9);
-        assert_eq!(alone.at_most(at(105), &window, MOST, 3), calls(5));
+        assert_eq!(alone.at_most(at(105), &window, most, 3), calls(5));
         alone.granted = calls(6);
-        assert_eq!(alone.at_most(at(105), &window, MOST, 3), calls(3));
-        assert_eq!(alone.at_most(at(165), &window, MOST, 3), calls(5));
+        assert_eq!(alone.at_most(at(105), &window, most, 3), calls(3));
+        assert_eq!(alone.at_most(at(165), &window, most, 3), calls(5));
     }
 }
