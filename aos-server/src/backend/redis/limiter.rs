@@ -302,7 +302,7 @@ impl RedisLimiter {
             if let Some(ticket) = self.promised(limit, more) {
                 return Some(Verdict::Granted(ticket));
             }
-            let _asking = limit.ask();
+            let asking = limit.ask();
             let answer = self.step(Some(limit), Some(more)).await.ok()?;
             match answer.status {
                 Status::Granted => return Some(Verdict::Granted(limit.state().window.grant(self.clock.now(), more))),
@@ -310,6 +310,8 @@ impl RedisLimiter {
                 Status::Closed => return None,
                 Status::Report | Status::Stale => {}
             }
+            // In this order: whoever has the turn next may ask as well.
+            drop(asking);
             drop(turn);
             self.known().told_at = None;
         }
