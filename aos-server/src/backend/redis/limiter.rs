@@ -190,6 +190,9 @@ impl RedisLimiter {
         if self.is_up_to_date() {
             return Some(());
         }
+        if !self.link.is_up() {
+            return None;
+        }
         let _one = timeout(PATIENCE, self.telling.lock()).await.ok()?;
         // Perhaps by whoever was first.
         if self.is_up_to_date() { Some(()) } else { self.tell_all().await.ok() }
