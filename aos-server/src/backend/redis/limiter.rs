@@ -285,10 +285,7 @@ impl RedisLimiter {
         let now = self.clock.now();
         self.known().hear(now, &answer);
         if let (Some(limit), Some(told), Status::Open | Status::Granted) = (limit, granted, answer.status) {
-            let alone = &mut limit.state().alone;
-            // What was granted since the step began has not been told.
-            let granted = alone.granted.minus(told);
-            *alone = Alone { heard_at: now, promise: answer.promise, ends: answer.ends, granted };
+            limit.state().alone.hear(now, told, &answer);
         }
         Ok(answer)
     }
