@@ -334,8 +334,9 @@ async fn under_load_the_limit_is_used_with_redis_and_without() {
         made += fleet.pass(60).await;
     }
     enough("flushed every minute", 5, made);
+    // What ends in the first seconds of an outage nobody can be sure of.
     fleet.redis.kill().unwrap();
-    enough("without Redis", 5, fleet.pass(300).await);
+    enough("without Redis", 10, fleet.pass(600).await);
     fleet.redis.restart().unwrap();
     (0..REPLICAS).for_each(|replica| add_user(&fleet.redis, replica));
     fleet.connected().await;
@@ -343,39 +344,15 @@ async fn under_load_the_limit_is_used_with_redis_and_without() {
     fleet.check();
 }
 
-/// Time stands still, and everything else happens at once: promises are used up while steps and reports are under way.
+/// Time stands still, and everything else happens at once: promises are used up while reports are under way, and while
+/// somebody asks for more than was promised.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_many_want_at_once_is_granted_once() {
-    const MANY: RateLimits = RateLimits::new(3_000, 150_000);
-    let fleet = Fleet::new(6).await;
-    for _ in 0..2 {
-        for limiter in &fleet.limiters {
-            limiter.report().await.unwrap();
-        }
-    }
-    let made = Arc::new(AtomicU64::new(0));
-    let (mut callers, mut reports) = (JoinSet::new(), JoinSet::new());
+    const MANY: RateLimits = RateLimits::new(1_000, 10_000);
+    let mut fleet = Fleet::new(6).await;
+    let mut reports = JoinSet::new();
     for limiter in &fleet.limiters {
-        for _ in 0..8 {
-            let (limiter, made) = (Arc::clone(limiter), Arc::clone(&made));
-            callers.spawn(async move {
-                let (tenant, name) = (TenantId::default(), "model".into());
-                let request = LimitRequest { tenant, name, limits: MANY, input_tokens: 30, output_tokens: 30 };
-                let mut refused = 0;
-                while refused < 50 {
-                    match limiter.acquire(&request).await {
-                        Verdict::Granted(ticket) if ticket % 8 == 0 => {
-                            limiter.settle(&request, ticket, Amount::NONE).await;
-                        }
-                        Verdict::Granted(ticket) => {
-                            made.fetch_add(1, Ordering::Relaxed);
-                            limiter.settle(&request, ticket, Amount::call(30, 20)).await;
-                        }
-                        Verdict::Wait(_) => refused += 1,
-                    }
-                }
-            });
-        }
+        limiter.report().await.unwrap();
         let limiter = Arc::clone(limiter);
         reports.spawn(async move {
             loop {
@@ -384,9 +361,38 @@ async fn what_many_want_at_once_is_granted_once() {
             }
         });
     }
-    while let Some(done) = callers.join_next().await {
-        done.unwrap();
+    let mut all = 0;
+    for round in 0..20 {
+        let used = Arc::new(AtomicU64::new(0));
+        let mut callers = JoinSet::new();
+        for caller in 0..5 * REPLICAS {
+            let (limiter, used) = (Arc::clone(&fleet.limiters[caller % REPLICAS]), Arc::clone(&used));
+            // One wants most of it, and the others a little, again and again.
+            let input_tokens = if caller == 0 { 4_000 + fleet.rng.below(3_000) } else { 20 };
+            let name = format!("model{round}");
+            let tenant = TenantId::default();
+            let request = LimitRequest { tenant, name, limits: MANY, input_tokens, output_tokens: 20 };
+            callers.spawn(async move {
+                let mut refused = 0;
+                while refused < 20 {
+                    match limiter.acquire(&request).await {
+                        Verdict::Granted(ticket) if ticket % 8 == 0 => {
+                            limiter.settle(&request, ticket, Amount::NONE).await;
+                        }
+                        Verdict::Granted(_) => {
+                            used.fetch_add(request.amount().tokens(), Ordering::Relaxed);
+                        }
+                        Verdict::Wait(_) => refused += 1,
+                    }
+                }
+            });
+        }
+        while let Some(done) = callers.join_next().await {
+            done.unwrap();
+        }
+        let used = used.load(Ordering::Relaxed);
+        assert!(used <= MANY.tokens, "{used} tokens in round {round}");
+        all += used;
     }
-    let made = made.load(Ordering::Relaxed);
-    assert!(made <= MANY.requests && made * 100 >= MANY.requests * 95, "{made}");
+    assert!(all * 100 >= 20 * MANY.tokens * 90, "{all} in all");
 }

@@ -181,7 +181,7 @@ pub async fn too_large_a_request_passes_alone(backend: &dyn Backend) -> Outcome 
     Ok(())
 }
 
-/// Limits of different names and tenants do not share a window.
+/// Limits of different names and tenants do not share a window, and each name has limits of its own.
 pub async fn limits_are_apart(backend: &dyn Backend) -> Outcome {
     let roles = backend.fresh().await;
     let limiter = roles.need_limiter()?;
@@ -190,8 +190,11 @@ pub async fn limits_are_apart(backend: &dyn Backend) -> Outcome {
         LimitRequest { name: "other".into(), ..request(LIMITS.tokens) },
         LimitRequest { tenant: other_tenant(), ..request(LIMITS.tokens) },
     ] {
-        assert!(matches!(limiter.acquire(&other).await, Verdict::Granted(_)), "{other:?}");
+        grant(&*limiter, &other).await;
     }
+    let small = LimitRequest { name: "small".into(), limits: RateLimits::new(1, 10), ..request(10) };
+    grant(&*limiter, &small).await;
+    refuse(&*limiter, &small).await;
     Ok(())
 }
 

@@ -190,6 +190,9 @@ impl RedisLimiter {
         if self.is_up_to_date() {
             return Some(());
         }
+        if !self.link.is_up() {
+            return None;
+        }
         let _one = timeout(PATIENCE, self.telling.lock()).await.ok()?;
         // Perhaps by whoever was first.
         if self.is_up_to_date() { Some(()) } else { self.tell_all().await.ok() }
@@ -282,10 +285,7 @@ impl RedisLimiter {
         let now = self.clock.now();
         self.known().hear(now, &answer);
         if let (Some(limit), Some(told), Status::Open | Status::Granted) = (limit, granted, answer.status) {
-            let alone = &mut limit.state().alone;
-            // What was granted since the step began has not been told.
-            let granted = alone.granted.minus(told);
-            *alone = Alone { heard_at: now, promise: answer.promise, ends: answer.ends, granted };
+            limit.state().alone.hear(now, told, &answer);
         }
         Ok(answer)
     }
@@ -302,7 +302,7 @@ impl RedisLimiter {
             if let Some(ticket) = self.promised(limit, more) {
                 return Some(Verdict::Granted(ticket));
             }
-            let _asking = limit.ask();
+            let asking = limit.ask();
             let answer = self.step(Some(limit), Some(more)).await.ok()?;
             match answer.status {
                 Status::Granted => return Some(Verdict::Granted(limit.state().window.grant(self.clock.now(), more))),
@@ -310,6 +310,8 @@ impl RedisLimiter {
                 Status::Closed => return None,
                 Status::Report | Status::Stale => {}
             }
+            // In this order: whoever has the turn next may ask as well.
+            drop(asking);
             drop(turn);
             self.known().told_at = None;
         }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use aos_core::limiter::{Amount, WINDOW, Window};
 use aos_core::time::Timestamp;
 
+use super::step::Answer;
+
 /// For how long after its last answer a process may still count as present in Redis: twice the time after which it counts
 /// as silent, because the last thing it said may have been said in time and heard late.
 pub(super) const UNHEARD: Duration = Duration::from_secs(5);
@@ -32,6 +34,13 @@ impl Alone {
     /// For a process that was promised nothing.
     pub(super) fn new(heard_at: Timestamp) -> Self {
         Self { heard_at, promise: Amount::NONE, ends: [Amount::NONE; SPANS], granted: Amount::NONE }
+    }
+
+    /// Goes by a new answer, to a step that told of `told` of what was granted since the one before.
+    pub(super) fn hear(&mut self, now: Timestamp, told: Amount, answer: &Answer) {
+        // What was granted since the step began has not been told.
+        let granted = self.granted.minus(told);
+        *self = Self { heard_at: now, promise: answer.promise, ends: answer.ends, granted };
     }
 
     /// Whether the promise of the last answer is enough for `more`, and this process's share is too.
@@ -109,6 +118,7 @@ fn time_to_pay(amount: Amount, most: Amount, replicas: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::step::Status;
     use super::*;
 
     const MOST: Amount = Amount([60, 6_000, u64::MAX, u64::MAX]);
@@ -171,6 +181,40 @@ mod tests {
     }
 
     #[test]
+    fn a_promise_is_good_for_what_fits_both_it_and_the_share() {
+        let mut window = empty();
+        for _ in 0..14 {
+            window.grant(at(100), CALL);
+        }
+        let promised = |promise, granted| {
+            let alone = Alone { promise: calls(promise), granted: calls(granted), ..Alone::new(at(100)) };
+            (0..60).take_while(|more| alone.is_promised(calls(more + 1), &window, calls(60), 3)).count()
+        };
+        for (promise, granted, left) in [(0, 0, 0), (4, 0, 4), (4, 3, 1), (4, 4, 0), (4, 9, 0), (9, 2, 6)] {
+            assert_eq!(promised(promise, granted), left, "{promise} with {granted} granted");
+        }
+    }
+
+    #[test]
+    fn what_was_granted_while_a_step_was_under_way_counts_against_its_promise() {
+        let answer = Answer {
+            epoch: String::new(),
+            status: Status::Open,
+            now: 0,
+            present: 3,
+            wait_ms: 0,
+            promise: calls(4),
+            ends: [Amount::NONE; SPANS],
+        };
+        let mut alone = Alone { promise: calls(9), granted: calls(5), ..Alone::new(at(100)) };
+        let told = alone.granted;
+        alone.granted = alone.granted.plus(calls(3));
+        alone.hear(at(101), told, &answer);
+        assert_eq!((alone.heard_at, alone.promise, alone.granted), (at(101), calls(4), calls(3)));
+        assert!(alone.is_promised(CALL, &empty(), MOST, 3) && !alone.is_promised(calls(2), &empty(), MOST, 3));
+    }
+
+    #[test]
     fn what_no_share_could_hold_goes_alone_and_late() {
         let (mut alone, mut window) = (Alone::new(at(0)), empty());
         // 4,000 tokens of 6,000 are two minutes of a third.
@@ -186,16 +230,16 @@ mod tests {
 
     #[test]
     fn what_may_still_be_granted_is_never_more_than_the_share() {
-        let mut window = empty();
+        let (mut window, most) = (empty(), calls(60));
         for _ in 0..15 {
             window.grant(at(100), CALL);
         }
         let mut alone = Alone::new(at(100));
-        assert_eq!(alone.at_most(at(105), &window, MOST, 3), Amount::NONE);
+        assert_eq!(alone.at_most(at(105), &window, most, 3), Amount::NONE);
         alone.promise = calls(9);
-        assert_eq!(alone.at_most(at(105), &window, MOST, 3), calls(5));
+        assert_eq!(alone.at_most(at(105), &window, most, 3), calls(5));
         alone.granted = calls(6);
-        assert_eq!(alone.at_most(at(105), &window, MOST, 3), calls(3));
-        assert_eq!(alone.at_most(at(165), &window, MOST, 3), calls(5));
+        assert_eq!(alone.at_most(at(105), &window, most, 3), calls(3));
+        assert_eq!(alone.at_most(at(165), &window, most, 3), calls(5));
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use aos_core::id::TenantId;
+use aos_core::limiter::RateLimits;
+use aos_core::memory::VirtualClock;
 use aos_testkit::service;
 
 use super::step::{self, Answer, Ask, Status, Told};
@@ -211,4 +214,29 @@ async fn an_answer_says_what_ends_to_count_and_when() {
     let ends = shared.step(&mut a, None, true).await.ends;
     let expected = [3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8];
     assert_eq!(ends, expected.map(requests));
+}
+
+#[tokio::test]
+async fn a_promise_is_used_without_asking_but_not_while_a_step_asks() {
+    let Shared { link, .. } = Shared::new(1).await;
+    let limiter = RedisLimiter::on_clock(link, || 1, Arc::new(VirtualClock::new(Timestamp::from_millis(1_000_000))));
+    let (tenant, name, limits) = (TenantId::default(), "model".into(), RateLimits::new(10, 10_000));
+    let request = LimitRequest { tenant, name, limits, input_tokens: 80, output_tokens: 20 };
+    assert_eq!(limiter.acquire(&request).await, Verdict::Granted(1));
+    let limit = limiter.limit(&request);
+    let steps = || limit.state().sequence;
+    let before = steps();
+    for ticket in 2..=4 {
+        assert_eq!(limiter.acquire(&request).await, Verdict::Granted(ticket));
+    }
+    assert_eq!(steps(), before, "what was promised costs no step");
+    let asking = limit.ask();
+    assert_eq!(limiter.promised(&limit, request.amount()), None, "the step may be granted all that is left");
+    drop(asking);
+    assert_eq!(limiter.promised(&limit, request.amount()), Some(5));
+    for ticket in 6..=10 {
+        assert_eq!(limiter.acquire(&request).await, Verdict::Granted(ticket));
+    }
+    assert!(matches!(limiter.acquire(&request).await, Verdict::Wait(_)));
+    assert!(steps() > before, "who gets nothing by itself has asked");
 }
