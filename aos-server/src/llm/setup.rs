@@ -74,10 +74,13 @@ impl Surroundings {
         metrics: &Metrics,
     ) -> Self {
         let clock = backend.clock();
-        let mut shared = Self { ledger: backend.control().ledger, clock, ..Self::alone(book, metrics) };
-        if let Some(redis) = redis {
-            let live = live.clone();
-            (shared.limiter, shared.cache) = (redis.limiter(move || live.count()), redis.cache());
+        let (ledger, live) = (backend.control().ledger, live.clone());
+        let live = move || live.count();
+        let mut shared = Self { ledger, clock, ..Self::alone(book, metrics) };
+        match redis {
+            Some(redis) => (shared.limiter, shared.cache) = (redis.limiter(live), redis.cache()),
+            // Each keeps to its share.
+            None => shared.limiter = Arc::new(MemoryLimiter::among(Arc::clone(&shared.clock), move || live() as u64)),
         }
         shared
     }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test fails by panicking and reports")]
 
+mod agent;
 mod canary;
 mod fleet;
 mod keys;
