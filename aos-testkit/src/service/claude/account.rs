@@ -77,6 +77,7 @@ impl From<Usage> for aos_core::llm::Usage {
             output_tokens: usage.output_tokens,
             cache_read_tokens: usage.cache_read_tokens,
             cache_write_tokens: usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
+            cache_write_1h_tokens: usage.cache_write_1h_tokens,
         }
     }
 }
