@@ -99,9 +99,9 @@ async fn all_kinds_of_blocks_are_put_together() {
         json!({"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": "It ", "citations": []}}),
         json!({"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "is."}}),
         json!({"type": "content_block_delta", "index": 1, "delta": {"type": "citations_delta", "citation": {"cited_text": "x"}}}),
-        json!({"type": "content_block_delta", "index": 1, "delta": {"type": "sparkle_delta", "sparkle": 1}}),
+        json!({"type": "content_block_delta", "index": 1, "delta": {"type": "sparkle_delta", "text": 1}}),
         json!({"type": "content_block_stop", "index": 1}),
-        json!({"type": "hologram_start", "whatever": [1]}),
+        json!({"type": "hologram_start", "message": "other than one knows", "index": -1, "delta": 3}),
         json!({"type": "content_block_start", "index": 2,
             "content_block": {"type": "tool_use", "id": "t1", "name": "add", "input": {}}}),
         json!({"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": ""}}),
@@ -132,7 +132,7 @@ async fn all_kinds_of_blocks_are_put_together() {
             Content::Other(json!({"type": "hologram", "points": [1, 2],
                 "deltas": [{"type": "hologram_delta", "points": [3]}]})),
             Content::Other(json!({"type": "extra_fields", "of": {"1": {
-                "citations": [{"cited_text": "x"}], "deltas": [{"type": "sparkle_delta", "sparkle": 1}]}}})),
+                "citations": [{"cited_text": "x"}], "deltas": [{"type": "sparkle_delta", "text": 1}]}}})),
         ]
     );
     assert_eq!((response.stop_reason.as_str(), response.model.as_str()), ("tea_break", "m-1"));

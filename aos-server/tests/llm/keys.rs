@@ -124,7 +124,7 @@ fn a_key_is_seen_in_its_header_only() {
             let echo =
                 format!("{{\"type\":\"error\",\"error\":{{\"type\":\"{KEY}\",\"message\":\"your key {KEY} is\"}}}}");
             let events = message_events("one");
-            let broken = format!("data: {{\"type\": \"{KEY}\", \"index\": \"{KEY}\"}}\n\n");
+            let broken = format!("data: {{\"type\": \"message_stop\", \"index\": \"{KEY}\"}}\n\n");
             for acts in [
                 json_reply(200, &[], &message("hi")),
                 reply(401, &[("x-request-id", "r")], echo.clone()),

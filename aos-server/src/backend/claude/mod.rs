@@ -92,10 +92,11 @@ impl ClaudeAdapter {
         let wire = Wire::new(request)?;
         let url = &self.count_tokens;
         let call = Call { url, headers: headers(&wire), body: wire.count()?, streamed: false, deadline: None };
-        let mut reply = self.api.ask(call).await?;
-        let body = self.api.body(&mut reply).await?;
+        let reply = self.api.ask(call).await?;
+        let head = self.api.head(&reply);
+        let body = self.api.body(reply).await.map_err(|failure| head.of(failure))?;
         let Count { input_tokens } = serde_json::from_slice(&body)
-            .map_err(|e| self.api.head(&reply).of(self.api.unusable(&e.to_string(), &body, None, false)))?;
+            .map_err(|e| head.of(self.api.unusable(&e.to_string(), &body, None, false)))?;
         Ok(input_tokens)
     }
 
@@ -113,14 +114,14 @@ impl ClaudeAdapter {
         Ok(LlmAnswer { request_id: head.request_id, room, ..LlmAnswer::new(response, None) })
     }
 
-    async fn response(&self, mut reply: Reply, call: &LlmCall) -> Result<LlmResponse, LlmFailure> {
+    async fn response(&self, reply: Reply, call: &LlmCall) -> Result<LlmResponse, LlmFailure> {
         let (message, seen) = if reply.is_stream() {
             let mut stream = Assembly::default();
             self.api.listen(reply, &mut stream, call.deltas.as_ref()).await?;
             let (usage, seen) = (stream.usage(), stream.is_shown());
             (stream.into_message().map_err(|why| self.api.unusable(&why, b"", usage, seen))?, seen)
         } else {
-            let body = self.api.body(&mut reply).await?;
+            let body = self.api.body(reply).await?;
             let message = serde_json::from_slice(&body);
             (message.map_err(|e| self.api.unusable(&e.to_string(), &body, used(&body), false))?, false)
         };

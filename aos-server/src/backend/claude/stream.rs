@@ -33,6 +33,13 @@ struct Block {
     unknown: Vec<Value>,
 }
 
+/// The kinds of events that have a meaning here.
+const EVENTS: &[&str] =
+    &["content_block_delta", "content_block_start", "error", "message_delta", "message_start", "message_stop"];
+
+/// The kinds of additions to a block that have a meaning here.
+const ADDITIONS: &[&str] = &["citations_delta", "input_json_delta", "signature_delta", "text_delta", "thinking_delta"];
+
 /// One event; of unknown ones only the kind is read.
 #[derive(Deserialize)]
 struct Event {
@@ -82,14 +89,7 @@ impl Stream for Assembly {
     fn event(&mut self, data: &[u8], deltas: Option<&Deltas>) -> Result<(), Broken> {
         let event: Event = match serde_json::from_slice(data) {
             Ok(event) => event,
-            Err(e) => {
-                // What it says of the usage must not be lost with it.
-                let value: Value = serde_json::from_slice(data).unwrap_or_default();
-                for usage in [&value["message"]["usage"], &value["usage"]] {
-                    self.used(Tokens::deserialize(usage).ok());
-                }
-                return Err(Broken::Malformed(format!("an event can't be read: {e}")));
-            }
+            Err(e) => return self.odd_event(data, &e),
         };
         let Event { kind, index, message, content_block, delta, usage } = event;
         self.used(message.as_ref().and_then(|message| message.usage));
@@ -165,6 +165,27 @@ impl Stream for Assembly {
 }
 
 impl Assembly {
+    /// Takes an event that does not have the form of those that are known: it may be of a kind that is new, and what it
+    /// says of the usage must not be lost in any case.
+    fn odd_event(&mut self, data: &[u8], error: &serde_json::Error) -> Result<(), Broken> {
+        let mut event: Value = serde_json::from_str(&String::from_utf8_lossy(data)).unwrap_or_default();
+        for usage in [&event["message"]["usage"], &event["usage"]] {
+            self.used(Tokens::deserialize(usage).ok());
+        }
+        let is_new = |kind: &Value, known: &[&str]| kind.as_str().is_some_and(|kind| !known.contains(&kind));
+        if is_new(&event["type"], EVENTS) {
+            return Ok(());
+        }
+        if event["type"] == "content_block_delta" && is_new(&event["delta"]["type"], ADDITIONS) {
+            let index = event["index"].as_u64().and_then(|index| usize::try_from(index).ok());
+            if let Some(block) = index.and_then(|index| self.blocks.get_mut(index)) {
+                block.unknown.push(event["delta"].take());
+                return Ok(());
+            }
+        }
+        Err(Broken::Malformed(format!("an event can't be read: {error}")))
+    }
+
     /// The answer, once it is complete.
     pub(super) fn into_message(self) -> Result<Message, String> {
         let cut = self.stop_reason.as_deref() == Some("max_tokens")

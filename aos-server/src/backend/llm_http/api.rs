@@ -118,9 +118,8 @@ impl Api {
     }
 
     /// The whole body of an answer.
-    pub(crate) async fn body(&self, reply: &mut Reply) -> Result<Vec<u8>, LlmFailure> {
-        let body = reply.body().await;
-        body.map_err(|trouble| self.head(reply).of(self.trouble(trouble)))
+    pub(crate) async fn body(&self, mut reply: Reply) -> Result<Vec<u8>, LlmFailure> {
+        reply.body().await.map_err(|trouble| self.trouble(trouble))
     }
 
     /// Reads a stream until the answer is complete. A failure has what is known of the usage.
@@ -138,8 +137,7 @@ impl Api {
             Err(failure) => failure.usage(stream.usage()),
         };
         let failure = if stream.has_ended() { answered(failure, stream.usage()) } else { failure };
-        let failure = if stream.is_shown() { shown(failure) } else { failure };
-        Err(self.head(&reply).of(failure))
+        Err(if stream.is_shown() { shown(failure) } else { failure })
     }
 
     async fn read<S: Stream>(
@@ -172,7 +170,7 @@ impl Api {
     }
 
     fn unreadable(&self, why: &str, body: &[u8]) -> LlmFailure {
-        let start = String::from_utf8_lossy(body.get(..body.len().min(4_096)).unwrap_or_default()).into_owned();
+        let start = String::from_utf8_lossy(body.get(..body.len().min(8_192)).unwrap_or_default()).into_owned();
         let start = excerpt(&self.redact(start));
         let start = if start.is_empty() { start } else { format!("; it begins with: {start}") };
         let why = excerpt(&self.redact(why.to_owned()));

@@ -101,8 +101,10 @@ pub(super) fn named(mut failure: LlmFailure, id: Option<&str>) -> LlmFailure {
     failure.request_id(id)
 }
 
-/// A provider's words for a message: one line, bounded.
+/// A provider's words for a message: one line, bounded. Keys are taken out of them before, so that none is cut; what
+/// comes late in long words is left out in any case, for it may have been cut already.
 pub(super) fn excerpt(words: &str) -> String {
+    let words = words.get(..words.floor_char_boundary(4_096)).unwrap_or(words);
     let mut line: String = words.split_whitespace().collect::<Vec<_>>().join(" ");
     line.retain(|c| !c.is_control());
     if let Some((cut, _)) = line.char_indices().nth(MAX_WORDS - 1)

@@ -74,14 +74,14 @@ impl OpenAiAdapter {
         Ok(LlmAnswer { request_id: head.request_id, ..LlmAnswer::new(response, None) })
     }
 
-    async fn response(&self, mut reply: Reply, call: &LlmCall) -> Result<LlmResponse, LlmFailure> {
+    async fn response(&self, reply: Reply, call: &LlmCall) -> Result<LlmResponse, LlmFailure> {
         let (completion, seen) = if reply.is_stream() {
             let mut stream = Assembly::default();
             self.api.listen(reply, &mut stream, call.deltas.as_ref()).await?;
             let seen = stream.is_shown();
             (stream.into_completion(), seen)
         } else {
-            let body = self.api.body(&mut reply).await?;
+            let body = self.api.body(reply).await?;
             let completion = serde_json::from_slice(&body);
             (completion.map_err(|e| self.api.unusable(&e.to_string(), &body, None, false))?, false)
         };

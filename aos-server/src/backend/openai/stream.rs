@@ -93,7 +93,7 @@ impl Stream for Assembly {
         }
         let chunk: Chunk = serde_json::from_slice(data).map_err(|e| {
             // What it says of the usage must not be lost with it.
-            let value: Value = serde_json::from_slice(data).unwrap_or_default();
+            let value: Value = serde_json::from_str(&String::from_utf8_lossy(data)).unwrap_or_default();
             self.usage = Used::deserialize(&value["usage"]).ok().or(self.usage);
             Broken::Malformed(format!("a chunk can't be read: {e}"))
         })?;

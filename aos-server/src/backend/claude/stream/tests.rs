@@ -98,13 +98,13 @@ fn plainly(bytes: &[u8]) -> Vec<Vec<u8>> {
 fn reported(events: &[Vec<u8>], count: usize) -> Option<Usage> {
     let mut usage = None::<Usage>;
     for event in &events[..count] {
-        let value: Value = serde_json::from_slice(event).unwrap_or_default();
+        let value: Value = serde_json::from_str(&String::from_utf8_lossy(event)).unwrap_or_default();
         for report in [&value["message"]["usage"], &value["usage"]] {
             if !report.is_object() {
                 continue;
             }
             let usage = usage.get_or_insert_default();
-            let mut take = |to: &mut u64, report: &Value| *to = report.as_u64().unwrap_or(*to);
+            let take = |to: &mut u64, report: &Value| *to = report.as_u64().unwrap_or(*to);
             take(&mut usage.input_tokens, &report["input_tokens"]);
             take(&mut usage.output_tokens, &report["output_tokens"]);
             take(&mut usage.cache_read_tokens, &report["cache_read_input_tokens"]);
