@@ -83,13 +83,18 @@ async fn an_agent_is_recorded_replayed_and_forked() {
     let golden = place.path().join("agent.jsonl");
     let url = format!("{}/v1/runs/{run}/golden", server.url);
     std::fs::write(&golden, api.http.get(url).send().await.unwrap().text().await.unwrap()).unwrap();
-    let replay = Command::new("unshare").args(["-rn", env!("CARGO_BIN_EXE_aos-server"), "replay"]).arg(&golden).output().unwrap();
+    let replay = Command::new("unshare")
+        .args(["-rn", env!("CARGO_BIN_EXE_aos-server"), "replay"])
+        .arg(&golden)
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&replay.stdout);
     assert!(replay.status.success(), "{text}");
     assert_eq!(text.trim(), format!("Hash: {}", ended["content_hash"].as_str().unwrap()));
 
     // From the fifth turn on, as if a page had said something else.
-    let body = json!({"effect": "research/turn[4]/tool[0]", "output": {"status": 200, "body": "the warranty is 10 years"}});
+    let body =
+        json!({"effect": "research/turn[4]/tool[0]", "output": {"status": 200, "body": "the warranty is 10 years"}});
     let fork = api.post(&format!("/v1/runs/{run}/fork"), &body).await;
     let forked = api.ended(fork["id"].as_str().unwrap()).await;
     assert_eq!(forked["state"], "succeeded", "{forked}");
