@@ -13,6 +13,9 @@ use crate::support::*;
 
 const SHORT: Duration = Duration::from_millis(150);
 
+/// Long enough to send a request in, on a machine that is busy.
+const SOON: Duration = Duration::from_secs(2);
+
 async fn outcome(server: &Server, timeouts: Timeouts, asked: LlmCall) -> (Code, Sent, bool) {
     let failure = server.claude_with(timeouts).invoke(asked).await.unwrap_err();
     assert!(!everything(&failure).contains(KEY));
@@ -52,11 +55,15 @@ async fn every_phase_has_an_end() {
 #[tokio::test]
 async fn the_deadline_of_a_call_is_kept() {
     let server = Server::always(vec![stream_head(), Act::Hang]).await;
-    let soon = aos_server::clock::now().saturating_add(SHORT);
-    let asked = LlmCall { deadline: Some(soon), ..watched(request()).0 };
-    assert_eq!(outcome(&server, Timeouts::default(), asked).await, (codes::LLM_TIMEOUT, Sent::Unknown, true));
-    let asked = LlmCall { deadline: Some(Timestamp::EPOCH), ..call(request()) };
-    assert_eq!(outcome(&server, Timeouts::default(), asked).await, (codes::LLM_TIMEOUT, Sent::No, true));
+    let adapter = server.claude();
+    for (deadline, sent) in
+        [(aos_server::clock::now().saturating_add(SOON), Sent::Unknown), (Timestamp::EPOCH, Sent::No)]
+    {
+        let asked = LlmCall { deadline: Some(deadline), ..watched(request()).0 };
+        let failure = adapter.invoke(asked).await.unwrap_err();
+        assert_eq!((failure.code(), failure.sent), (&codes::LLM_TIMEOUT, sent), "{failure}");
+        assert!(failure.failure.message.contains("deadline"), "{failure}");
+    }
     assert_eq!(server.asked().len(), 1);
 }
 

@@ -171,8 +171,8 @@ impl Serialize for Body<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("model", &request.model)?;
         for (key, value) in &request.options {
-            let known_elsewhere = MINE.contains(&key.as_str());
-            if !known_elsewhere && !(counting && NOT_COUNTED.contains(&key.as_str())) {
+            let left_out = MINE.contains(&key.as_str()) || (counting && NOT_COUNTED.contains(&key.as_str()));
+            if !left_out {
                 map.serialize_entry(key, value)?;
             }
         }
