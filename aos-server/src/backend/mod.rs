@@ -1,5 +1,6 @@
 //! The backends behind the core's contracts, by vendor.
 
+mod batches;
 pub mod claude;
 mod costs;
 mod llm_http;
@@ -27,6 +28,8 @@ pub use migration::Migration;
 
 use crate::clock::SystemClock;
 use crate::config::Database;
+use crate::telemetry::Metrics;
+use batches::Batches;
 use postgres::PostgresStores;
 use redis::{Hint, Hints};
 use sqlite::SqliteStores;
@@ -116,6 +119,11 @@ impl Backend {
         }
     }
 
+    /// Counts in `metrics` how much this process writes at one time.
+    pub fn measure(&self, metrics: &Metrics) {
+        self.batches().count_in(metrics);
+    }
+
     /// Gives hints of what this process changes.
     pub fn tell(&self, hints: Hints) {
         self.waiters().tell_others(move |topic| {
@@ -139,6 +147,13 @@ impl Backend {
         match self {
             Self::Sqlite(stores) => stores.waiters(),
             Self::Postgres(stores) => stores.waiters(),
+        }
+    }
+
+    fn batches(&self) -> &Batches {
+        match self {
+            Self::Sqlite(stores) => stores.batches(),
+            Self::Postgres(stores) => stores.batches(),
         }
     }
 

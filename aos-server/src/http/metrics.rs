@@ -20,7 +20,7 @@ pub async fn metrics(State(state): State<AppState>) -> ApiResult<Response> {
     let (skills, workflows) = sizes(&state.registry);
     state.metrics.registry_size("skill", skills);
     state.metrics.registry_size("workflow", workflows);
-    state.metrics.workers(1, state.worker.in_hand() as u64);
+    state.metrics.workers(u64::from(state.worker.has_slots()), state.worker.in_hand() as u64);
     if let Ok(Ok(stats)) = tokio::time::timeout(PATIENCE, state.host.stores.runs.stats()).await {
         for (run_state, runs) in stats.by_state {
             state.metrics.queue_depth(run_state, runs);

@@ -218,6 +218,7 @@ impl Server {
 
     async fn on(backend: &Backend, config: &Config, brings: Brings) -> Result<Self, Failure> {
         let metrics = Metrics::new()?;
+        backend.measure(&metrics);
         let redis = match &config.redis {
             Some(url) => Some(Redis::open(url, metrics.clone()).await?),
             None => None,

@@ -1,5 +1,6 @@
 //! What the process says about itself: log lines and metrics.
 
+mod bounded;
 pub mod log;
 mod metrics;
 mod model;

@@ -208,6 +208,11 @@ impl Worker {
         !self.0.stopping.is_cancelled()
     }
 
+    /// Whether it advances runs at all: a process may leave that to others.
+    pub fn has_slots(&self) -> bool {
+        self.0.settings.concurrency > 0
+    }
+
     /// How many runs it advances right now.
     pub fn in_hand(&self) -> usize {
         self.0.leases.count()

@@ -1,4 +1,4 @@
-//! `docker-compose.yml` and `docker-compose.scale.yml`.
+//! `docker-compose.yml`, and what is put on top of it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::support::{self, Environment, config, faults, longest_end, read, role, root, schema, seconds, text, yaml};
 
-const FILES: [&str; 2] = ["docker-compose.yml", "docker-compose.scale.yml"];
+const FILES: [&str; 3] = ["docker-compose.yml", "docker-compose.scale.yml", "docker-compose.observe.yml"];
 
 /// Keys that an operator sets in the shell.
 const OPERATORS: [&str; 6] = [
@@ -124,6 +124,7 @@ fn the_ports_are_those_of_the_runbook_on_this_machine_alone() {
     // The balancer's, which has the port of the backend; that one's is taken away.
     assert_eq!(ports(FILES[1]), published(&["8000:8000", "8404:8404"]));
     assert!(read(FILES[1]).contains("ports: !reset []"));
+    assert_eq!(ports(FILES[2]), published(&["9090:9090", "9093:9093", "3000:3000"]));
 }
 
 #[test]

@@ -5,10 +5,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod alerts;
 mod compose;
+mod dashboards;
 mod dockerfile;
 mod haproxy;
 mod kubernetes;
 #[path = "../operator_support/mod.rs"]
 mod operator_support;
+mod queries;
+mod routes;
+mod scraped;
 mod support;

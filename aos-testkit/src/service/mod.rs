@@ -1,6 +1,6 @@
-//! Throw-away services for tests: a private Postgres, a pooler before it, a private Redis and a load balancer on free ports,
-//! with their data in a temporary directory; a Claude API; and what makes trouble for those who use them: a proxy, a wrong
-//! clock.
+//! Throw-away services for tests: a private Postgres, a pooler before it, a private Redis, a load balancer, a Prometheus and
+//! an Alertmanager on free ports, with their data in a temporary directory; a Claude API; and what makes trouble for those
+//! who use them: a proxy, a wrong clock.
 //!
 //! What is not installed is installed first, where that is possible; a test never passes because a service is missing.
 //!
@@ -13,6 +13,7 @@ mod install;
 mod pgbouncer;
 mod postgres;
 mod process;
+mod prometheus;
 mod proxy;
 mod redis;
 mod wrong_clock;
@@ -30,6 +31,7 @@ pub use claude::MockClaude;
 pub use haproxy::Haproxy;
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Database, Postgres};
+pub use prometheus::{Alertmanager, Prometheus};
 pub use proxy::{Proxy, Way};
 pub use redis::Redis;
 pub use wrong_clock::wrong_clock;

@@ -16,17 +16,19 @@ use super::row::{NEVER, failure_json, millis, picodollars};
 use super::runs::no_run;
 use super::session::{Connection, Pool};
 use super::{Postgres, Stop};
+use crate::backend::batches::Batches;
 use crate::backend::watch::{Topic, Waiters};
 
 /// How appends are written.
 pub(super) struct Appends {
     place: Arc<str>,
     waiters: Arc<Waiters>,
+    batches: Batches,
 }
 
 impl Appends {
-    pub(super) fn new(place: &Arc<str>, waiters: &Arc<Waiters>) -> Self {
-        Self { place: Arc::clone(place), waiters: Arc::clone(waiters) }
+    pub(super) fn new(place: &Arc<str>, waiters: &Arc<Waiters>, batches: &Batches) -> Self {
+        Self { place: Arc::clone(place), waiters: Arc::clone(waiters), batches: batches.clone() }
     }
 }
 
@@ -152,6 +154,7 @@ impl Batch for Appends {
         let topics: Vec<_> =
             ended.map(|(item, _)| Self::key(item)).map(|(tenant, run)| Topic::Run(tenant, run)).collect();
         self.waiters.notify(&topics);
+        self.batches.written(items.len());
         Ok(answers)
     }
 }

@@ -53,6 +53,7 @@ use aos_core::workers::WorkerStore;
 pub use migrate::{latest, pending};
 
 use crate::backend::Control;
+use crate::backend::batches::Batches;
 use crate::backend::watch::Waiters;
 use batch::Queue;
 use clock::DatabaseClock;
@@ -79,6 +80,7 @@ struct Postgres {
     creations: Queue<Creations>,
     ledger: Queue<Ledger>,
     waiters: Arc<Waiters>,
+    batches: Batches,
     limits: Arc<queue::Limits>,
     clock: DatabaseClock,
 }
@@ -107,15 +109,16 @@ impl PostgresStores {
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let pools = Pools::open(url, batch::LANES * 3).await?;
         let (writers, place) = (&pools.writers, &pools.place);
-        let waiters = Arc::<Waiters>::default();
+        let (waiters, batches) = (Arc::<Waiters>::default(), Batches::default());
         let stores = Self(Arc::new(Postgres {
-            appends: Queue::start(writers, place, Appends::new(place, &waiters)),
+            appends: Queue::start(writers, place, Appends::new(place, &waiters, &batches)),
             creations: Queue::start(writers, place, Creations::new(place)),
             ledger: Queue::start(writers, place, Ledger::new(place)),
             pool: pools.pool.clone(),
             place: Arc::clone(place),
             pools,
             waiters,
+            batches,
             limits: Arc::new(queue::Limits::new()),
             clock: DatabaseClock::new(),
         }));
@@ -203,6 +206,10 @@ impl PostgresStores {
     /// Who waits for changes.
     pub(super) fn waiters(&self) -> &Arc<Waiters> {
         &self.0.waiters
+    }
+
+    pub(super) fn batches(&self) -> &Batches {
+        &self.0.batches
     }
 
     /// Closes all connections once their work is done. Whatever is asked after that is

@@ -52,6 +52,7 @@ use aos_core::workers::WorkerStore;
 
 use crate::backend::Control;
 use crate::backend::Migration;
+use crate::backend::batches::Batches;
 use crate::backend::watch::Waiters;
 use crate::clock::SystemClock;
 use presence::Presence;
@@ -72,6 +73,7 @@ struct Sqlite {
     writer: Writer,
     readers: Arc<Readers>,
     waiters: Arc<Waiters>,
+    batches: Batches,
     /// Locked while this process works on runs.
     presence: Mutex<Option<Presence>>,
 }
@@ -103,10 +105,11 @@ impl SqliteStores {
             operation: "open the database file",
             source: Box::new(error),
         })??;
-        let waiters = Arc::<Waiters>::default();
+        let (waiters, batches) = (Arc::<Waiters>::default(), Batches::default());
         let readers = Arc::new(Readers::new(&path));
-        let writer = Writer::start(conn, &path, Arc::clone(&clock), Arc::clone(&waiters))?;
-        let stores = Self(Arc::new(Sqlite { path, clock, writer, readers, waiters, presence: Mutex::default() }));
+        let writer = Writer::start(conn, &path, Arc::clone(&clock), Arc::clone(&waiters), batches.clone())?;
+        let stores =
+            Self(Arc::new(Sqlite { path, clock, writer, readers, waiters, batches, presence: Mutex::default() }));
         stores.look_for_others();
         Ok(stores)
     }
@@ -180,6 +183,10 @@ impl SqliteStores {
     /// Who waits for changes.
     pub(super) fn waiters(&self) -> &Arc<Waiters> {
         &self.0.waiters
+    }
+
+    pub(super) fn batches(&self) -> &Batches {
+        &self.0.batches
     }
 
     /// Says that this process is about to advance runs of the file, until it ends or [closes](Self::close) it. Every

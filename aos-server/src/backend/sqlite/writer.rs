@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::connection;
 use super::error::{Fault, Stop, closed};
+use crate::backend::batches::Batches;
 use crate::backend::watch::{Topic, Waiters};
 
 /// Pieces of work in one transaction.
@@ -41,9 +42,10 @@ impl Writer {
         path: &Path,
         clock: Arc<dyn Clock>,
         waiters: Arc<Waiters>,
+        batches: Batches,
     ) -> Result<Self, StoreError> {
         let (commands, queue) = mpsc::channel(MAX_QUEUE);
-        let thread = Thread { conn, path: path.to_owned(), clock, now: Timestamp::EPOCH, waiters };
+        let thread = Thread { conn, path: path.to_owned(), clock, now: Timestamp::EPOCH, waiters, batches };
         thread::Builder::new().name("aos-sqlite".into()).spawn(move || thread.run(queue)).map_err(|error| {
             StoreError::Unavailable { operation: "start the writer thread", source: Box::new(error) }
         })?;
@@ -145,6 +147,7 @@ struct Thread {
     clock: Arc<dyn Clock>,
     now: Timestamp,
     waiters: Arc<Waiters>,
+    batches: Batches,
 }
 
 impl Thread {
@@ -178,6 +181,7 @@ impl Thread {
         while !batch.is_empty() {
             match self.transaction(batch) {
                 Ok(changed) => {
+                    self.batches.written(batch.len());
                     batch.drain(..).for_each(Work::acknowledge);
                     self.waiters.notify(&changed);
                 }
