@@ -1,6 +1,5 @@
 //! The AOS server: HTTP, worker loop and the backends behind the core's contracts.
 
-pub mod account;
 pub mod backend;
 pub mod backlog;
 mod cli;

@@ -12,6 +12,7 @@ use aos_core::registry::{Registry, RegistryStore};
 use aos_core::runs::{Claim, Created, NewRun, RunRecord};
 use aos_core::time::Timestamp;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::backend::Control;
@@ -47,6 +48,8 @@ pub struct Parts {
     pub adapters: Adapters,
     /// What calls of them cost.
     pub prices: Arc<PriceBook>,
+    /// Calls of them under way.
+    pub calls: TaskTracker,
     /// Plans that are ready to run.
     pub plans: Plans,
     /// How many runs wait.

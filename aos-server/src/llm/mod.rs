@@ -11,6 +11,7 @@ mod guarded;
 mod live;
 mod pace;
 mod setup;
+mod sweep;
 
 pub use account::Account;
 pub use cached::CachedAdapter;
@@ -19,3 +20,4 @@ pub use guarded::{GuardedAdapter, Parts};
 pub use live::{Pieces, watched};
 pub use pace::{Pace, Ticket};
 pub use setup::{Surroundings, adapters};
+pub use sweep::keep_sweeping;

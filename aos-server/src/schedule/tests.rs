@@ -18,6 +18,7 @@ use aos_testkit::fault::{Faults, Faulty, Rates};
 use aos_testkit::service;
 use futures::future::{join_all, try_join_all};
 use serde_json::Value;
+use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::backend::Control;
@@ -44,6 +45,7 @@ async fn process(stores: Stores, registry_store: Arc<dyn RegistryStore>, control
         flows: (flows, vec![PlanBuilder::code("report", "1.0.0").unwrap().build()]),
         adapters: Adapters::new(Arc::new(Switches::default())),
         prices: Arc::new(PriceBook::builtin().unwrap()),
+        calls: TaskTracker::new(),
         clock: Arc::new(SystemClock),
         worker: WorkerSettings::new(WorkerId::new("w").unwrap(), 0),
         max_queued: 0,

@@ -22,8 +22,8 @@ use aos_core::{Failure, codes};
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::account;
 use crate::backend::redis::{Hint, Redis};
 use crate::backend::{Backend, Control};
 use crate::backlog::{self, Backlog};
@@ -88,6 +88,8 @@ pub struct Ingredients {
     pub adapters: Adapters,
     /// What calls of them cost.
     pub prices: Arc<PriceBook>,
+    /// Calls of them under way: waited for at the end, for what they cost.
+    pub calls: TaskTracker,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// How the worker works.
@@ -135,6 +137,7 @@ impl Server {
             flows,
             adapters,
             prices,
+            calls,
             clock,
             worker,
             max_queued,
@@ -173,6 +176,7 @@ impl Server {
             registry_store,
             adapters,
             prices,
+            calls,
             plans: Plans::new(Arc::new(JsonSchemas::new())),
             backlog: Backlog::new(max_queued),
             worker,
@@ -243,6 +247,7 @@ impl Server {
             flows: (Flows::new(), Vec::new()),
             adapters,
             prices,
+            calls: around.tasks,
             clock: backend.clock(),
             worker: WorkerSettings { lease: config.worker.lease, ..WorkerSettings::new(id, config.worker.concurrency) },
             max_queued: config.worker.max_queued,
@@ -288,7 +293,7 @@ impl Server {
             )),
             tokio::spawn(backlog::keep_counting(state.clone(), done.clone())),
             tokio::spawn(schedule::run(state.clone(), done.clone())),
-            tokio::spawn(account::keep_sweeping(state.clone(), done.clone())),
+            tokio::spawn(llm::keep_sweeping(state.clone(), done.clone())),
         ];
         if let (Some(redis), Some(backend)) = (&state.redis, backend) {
             backend.tell(redis.hints().clone());

@@ -13,6 +13,9 @@ use super::Role;
 use crate::http;
 use crate::state::AppState;
 
+/// How long calls may take that nobody waits for any more; what they have cost is not known before they end.
+const LAST_CALLS: Duration = Duration::from_secs(5);
+
 /// How long open requests may take once the process is about to end.
 pub const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
@@ -91,6 +94,10 @@ impl Running {
             tracing::error!("the worker panicked");
         }
         self.state.stopping.cancel();
+        self.state.calls.close();
+        if tokio::time::timeout(LAST_CALLS, self.state.calls.wait()).await.is_err() {
+            tracing::warn!("calls of models are under way still: each counts as the most that it can have cost");
+        }
         self.done.cancel();
         for task in self.background {
             if task.await.is_err() {

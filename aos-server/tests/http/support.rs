@@ -30,6 +30,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 /// How often `count` was called: forks and replays must not call it again.
@@ -93,6 +94,7 @@ impl Api {
             flows: flows(),
             adapters: Adapters::new(Arc::new(Switches::default())).with(Arc::new(StubAdapter)),
             prices: Arc::new(PriceBook::builtin().unwrap()),
+            calls: TaskTracker::new(),
             clock,
             worker,
             redis: None,

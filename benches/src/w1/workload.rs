@@ -22,6 +22,7 @@ use aos_server::worker::report::Live;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
 
 use super::Result;
 
@@ -89,6 +90,7 @@ pub async fn serve(backend: Backend) -> Result<Served> {
         flows: (Flows::new(), Vec::new()),
         adapters: Adapters::new(Arc::new(Switches::default())),
         prices: Arc::new(PriceBook::builtin()?),
+        calls: TaskTracker::new(),
         clock: Arc::new(SystemClock),
         worker: WorkerSettings::new(WorkerId::new("w1")?, 128),
         redis: None,
