@@ -150,10 +150,11 @@ async fn answers_may_leave_out_a_lot() {
         ),
         // vLLM says which stop sequence it was.
         (
-            json!({"choices": [{"message": {"content": "x"}, "finish_reason": "stop", "stop_reason": "END"}]}),
+            json!({"choices": [{"message": {"content": "x"}, "finish_reason": "stop", "stop_reason": "END"}],
+                "usage": {"prompt_tokens": 3, "completion_tokens": null, "prompt_tokens_details": null}}),
             vec![Content::text("x")],
             StopReason::StopSequence,
-            Usage::default(),
+            Usage { input_tokens: 3, ..Usage::default() },
         ),
         (
             json!({"choices": [{"message": {"content": null, "refusal": "No."}, "finish_reason": "stop"}]}),

@@ -92,6 +92,20 @@ async fn not_sent_is_told_apart_from_unknown() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_closed_while_idle_is_not_used() {
+    let mut acts = json_reply(200, &[], &message("hi"));
+    acts.push(Act::Close);
+    let server = Server::always(acts).await;
+    let adapter = server.claude();
+    for _ in 0..3 {
+        ask(&adapter, request()).await.unwrap();
+        tokio::time::sleep(SHORT).await;
+    }
+    let connections: Vec<_> = server.asked().iter().map(|asked| asked.connection).collect();
+    assert_eq!(connections, [0, 1, 2]);
+}
+
+#[tokio::test]
 async fn tls_is_demanded_where_the_url_says_so() {
     // It answers in plain text to a client that speaks TLS, so nothing of the request is ever sent.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

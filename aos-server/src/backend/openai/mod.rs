@@ -25,6 +25,9 @@ pub const NAME: &str = "openai";
 /// Answers that may be longer than this are streamed, as those of `claude` are.
 const PLAIN_MAX_TOKENS: u32 = 21_333;
 
+/// The most tokens that are believed: more have no exact place in JSON.
+const MAX_TOKENS: u64 = (1 << 53) - 1;
+
 /// The adapter `openai`.
 ///
 /// [`LlmRequest::options`](aos_core::llm::LlmRequest::options) are passed on as fields of the API.
@@ -156,9 +159,9 @@ struct Function {
 #[derive(Clone, Copy, Default, Deserialize)]
 struct Used {
     #[serde(default)]
-    prompt_tokens: u64,
+    prompt_tokens: Option<u64>,
     #[serde(default)]
-    completion_tokens: u64,
+    completion_tokens: Option<u64>,
     #[serde(default)]
     prompt_tokens_details: Option<PromptTokens>,
 }
@@ -172,11 +175,11 @@ struct PromptTokens {
 impl Used {
     /// The usage in our terms: there the cached tokens are not counted twice.
     fn usage(self) -> Usage {
-        let cached = self.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0);
-        let cached = cached.min(self.prompt_tokens);
+        let prompt = self.prompt_tokens.unwrap_or(0).min(MAX_TOKENS);
+        let cached = self.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0).min(prompt);
         Usage {
-            input_tokens: self.prompt_tokens - cached,
-            output_tokens: self.completion_tokens,
+            input_tokens: prompt - cached,
+            output_tokens: self.completion_tokens.unwrap_or(0).min(MAX_TOKENS),
             cache_read_tokens: cached,
             ..Usage::default()
         }
