@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aos_core::id::{CallId, TenantId};
 use aos_core::ledger::{LedgerStore, NewCall, Settlement};
-use aos_core::llm::{LlmAnswer, LlmCall, LlmFailure, PriceBook, Sent, bill};
+use aos_core::llm::{LlmAnswer, LlmCall, LlmFailure, PriceBook, Sent, Usage, bill};
 use aos_core::money::Money;
 use aos_core::time::{Clock, Timestamp};
 use aos_core::{Failure, codes};
@@ -112,14 +112,16 @@ impl Open {
     fn price_answer(&self, answer: &mut LlmAnswer) -> Settlement {
         let book = &self.account.book;
         let (answered, usage) = (answer.response.model.clone(), answer.response.usage);
-        let price = |model: &str| book.price(model, &usage, self.at);
+        // A server that doesn't say what was used has used something: that is not nothing, but unknown.
+        let is_known = usage != Usage::default();
+        let price = |model: &str| if is_known { book.price(model, &usage, self.at) } else { None };
         if let Some(priced) = price(&answered).or_else(|| price(&self.model)) {
             (answer.cost, answer.price) = (Some(priced.cost), Some(priced.price));
         }
         Settlement {
             model: Some(answered),
             request_id: answer.request_id.clone(),
-            usage: Some(usage),
+            usage: is_known.then_some(usage),
             cost: answer.cost,
             ..Settlement::new(Sent::Answered)
         }
