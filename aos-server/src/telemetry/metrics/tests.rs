@@ -1,3 +1,5 @@
+//! What the metrics page has, and how many series it may have.
+
 use super::*;
 
 #[test]
