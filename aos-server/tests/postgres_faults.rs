@@ -126,7 +126,8 @@ fn beginning(lines: &[&str]) -> Option<FirstLease> {
 /// otherwise is not for whoever asks now.
 #[tokio::test]
 async fn a_creation_whose_answer_is_lost_is_known_by_its_beginning() {
-    let cases: &[(Option<&[&str]>, &[&str], bool)] = &[
+    type Entries = &'static [&'static str];
+    let cases: &[(Option<Entries>, Entries, bool)] = &[
         (None, &[], true),
         (None, &["one"], true),
         (None, &["one", "two"], true),
