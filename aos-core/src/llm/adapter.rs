@@ -132,7 +132,7 @@ impl LlmAnswer {
 ///   an outcome that is not known it fails and says so ([`Sent`](super::Sent)).
 /// - An answer's `adapter` is the name of the adapter that was called, and its `usage` and cost are of this attempt only.
 ///   A failure of an attempt that was paid for carries its usage.
-/// - Failures have the `ERR_LLM_…` codes; a provider's `retry-after` becomes [`Failure::retry_after_ms`].
+/// - Failures have the `ERR_LLM_…` codes; a provider's `retry-after` becomes [`Failure::retry_after_ms`](crate::Failure::retry_after_ms).
 /// - Dropping the future abandons the attempt.
 /// - Keys and other secrets appear in no answer, failure or `Debug` text.
 pub trait LlmAdapter: Send + Sync {
