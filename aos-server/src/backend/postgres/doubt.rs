@@ -26,6 +26,9 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// How long after a failure connections are asked before they are kept.
 const UNEASE: Duration = Duration::from_secs(30);
 
+/// How much later than a failure a connection may have come back to the pool that had broken before it.
+const HASTE: Duration = Duration::from_millis(200);
+
 /// When a connection has last failed. Clones are one and the same.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Doubt(Arc<Mutex<Option<Instant>>>);
@@ -58,7 +61,7 @@ impl Doubt {
     pub(super) fn watch(&self, pool: PgPoolOptions) -> PgPoolOptions {
         let (before, after) = (self.clone(), self.clone());
         pool.before_acquire(move |connection, meta| {
-            let doubtful = before.since().is_some_and(|since| meta.idle_for >= since);
+            let doubtful = before.since().is_some_and(|since| meta.idle_for + HASTE >= since);
             Box::pin(async move { Ok(!doubtful || is_well(connection).await) })
         })
         .after_release(move |connection, _| {
