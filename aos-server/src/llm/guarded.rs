@@ -82,10 +82,13 @@ impl GuardedAdapter {
         };
         self.hear(pass, &result);
         let settled = open.price(&mut result);
-        let used = used(&result);
+        let (was_sent, used) = (!matches!(&result, Err(failure) if failure.sent == Sent::No), used(&result));
         drop(caller.send(result));
-        if let Some(used) = used {
-            ticket.settle(used.all_input(), used.output_tokens).await;
+        match used {
+            _ if !was_sent => ticket.not_sent().await,
+            Some(used) => ticket.settle(used.all_input(), used.output_tokens).await,
+            // What was reserved counts.
+            None => {}
         }
         settled.book().await;
     }
@@ -173,7 +176,8 @@ fn retry_after(failure: &Failure) -> Option<Duration> {
 /// What counts against the limits; `None` where nobody knows.
 fn used(result: &Result) -> Option<Usage> {
     match result {
-        Ok(answer) => Some(answer.response.usage),
+        // Some servers don't say.
+        Ok(answer) => Some(answer.response.usage).filter(|usage| *usage != Usage::default()),
         Err(failure) => match failure.sent {
             Sent::No | Sent::Refused => Some(Usage::default()),
             Sent::Answered | Sent::Unknown => failure.usage,

@@ -187,6 +187,17 @@ async fn a_call_that_was_not_sent_leaves_its_turn_to_others() {
 }
 
 #[tokio::test]
+async fn a_provider_that_was_not_reached_costs_no_turn() {
+    let bench = Bench::new(2, 1);
+    *bench.provider.fails.lock().unwrap() = Some((codes::LLM_UNREACHABLE, Sent::No));
+    bench.invoke().await.unwrap_err();
+    *bench.provider.fails.lock().unwrap() = None;
+    let mut soon = Bench::call();
+    soon.deadline = Some(bench.guarded.0.clock.now().saturating_add(Duration::from_secs(20)));
+    bench.guarded.invoke(soon).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_provider_that_is_not_well_is_left_alone() {
     let bench = Bench::new(99, 99);
     *bench.provider.fails.lock().unwrap() = Some((codes::LLM_OVERLOADED, Sent::Refused));
