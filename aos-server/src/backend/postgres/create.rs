@@ -7,6 +7,7 @@ use aos_core::id::{RunId, TenantId};
 use aos_core::money::Money;
 use aos_core::runs::{Created, FirstLease, Lease, NewRun, RunRecord, RunState, StoreError};
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 
 use super::Stop;
 use super::batch::Batch;
@@ -75,6 +76,29 @@ const CREATE: &str = "
     )
     SELECT n, created_at, is_held FROM numbered";
 
+/// The same for one run whose journal begins without blobs.
+const CREATE_ONE: &str = "
+    WITH now AS MATERIALIZED (SELECT aos_now() AS at), placed AS (
+        SELECT at, is_limited, CASE WHEN NOT is_limited AND coalesce($17 <= at, true) OR $10 IS NOT NULL THEN $14 END AS holder
+        FROM now, (SELECT EXISTS (SELECT 1 FROM workflow_limit WHERE tenant = $1 AND workflow = $3) AS is_limited) AS limits
+    ), created AS (
+        INSERT INTO run (tenant, run, workflow, version, plan, input, seed, budget, parent, fork_run, fork_effect,
+                         idempotency_key, request_id, created_at, worker, state, epoch, ready_at, next_index, priority,
+                         start_at, lane)
+        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, at, holder,
+               CASE WHEN holder IS NULL THEN 'queued' ELSE 'running' END,
+               CASE WHEN holder IS NULL THEN 0 ELSE 1 END,
+               CASE WHEN holder IS NULL THEN greatest(at, $17) ELSE at + $15 END,
+               CASE WHEN holder IS NULL THEN 0 ELSE $18 END,
+               $16, $17, $16 + CASE WHEN is_limited THEN 10 ELSE 0 END
+        FROM placed
+        ON CONFLICT DO NOTHING
+        RETURNING id, created_at, worker IS NOT NULL AS is_held
+    ), entries AS (
+        INSERT INTO entry (run, first, lines, text) SELECT id, 0, $18, $19 FROM created WHERE is_held AND $18 > 0
+    )
+    SELECT 1::bigint, created_at, is_held FROM created";
+
 impl Batch for Creations {
     type Item = Creation;
     type Answer = Created;
@@ -93,48 +117,11 @@ impl Batch for Creations {
         again: bool,
     ) -> Result<Vec<Result<Created, StoreError>>, Fault> {
         let fault = |error| Fault::new(&self.place, error);
-        let column = |of: fn(&NewRun) -> String| items.iter().map(|item| of(&item.new)).collect::<Vec<_>>();
-        let optional = |of: fn(&NewRun) -> Option<String>| items.iter().map(|item| of(&item.new)).collect::<Vec<_>>();
-        let bytes = |of: fn(&NewRun) -> Option<&str>| {
-            items.iter().map(|item| of(&item.new).map(|text| text.as_bytes().to_vec())).collect::<Vec<_>>()
+        let rows = match items {
+            [one] if one.is_plain() => insert_one(connection, one).await,
+            items => insert(connection, items).await,
         };
-        let (mut owners, mut hashes, mut blobs) = (Vec::new(), Vec::new(), Vec::new());
-        for (n, item) in (1_i64..).zip(items) {
-            for blob in item.lease.iter().flat_map(|lease| &lease.blobs) {
-                owners.push(n);
-                hashes.push(blob.hash().as_bytes().to_vec());
-                blobs.push(blob.as_str().as_bytes());
-            }
-        }
-        let lease = |item: &Creation| item.lease.as_ref().map(|lease| millis_of(lease.duration));
-        let rows = sqlx::query(CREATE)
-            .bind(column(|new| new.tenant.to_string()))
-            .bind(column(|new| new.run.to_string()))
-            .bind(column(|new| new.workflow.id.to_string()))
-            .bind(column(|new| new.workflow.version.to_string()))
-            .bind(items.iter().map(|item| item.new.plan.as_bytes().to_vec()).collect::<Vec<_>>())
-            .bind(column(|new| new.input.as_str().to_owned()))
-            .bind(items.iter().map(|item| item.new.seed.get() as i64).collect::<Vec<_>>())
-            .bind(items.iter().map(|item| item.new.budget.map(picodollars)).collect::<Vec<_>>())
-            .bind(optional(|new| new.parent.as_ref().map(RunId::to_string)))
-            .bind(optional(|new| new.forked_from.as_ref().map(|fork| fork.run.to_string())))
-            .bind(optional(|new| new.forked_from.as_ref().map(|fork| fork.effect.to_string())))
-            .bind(bytes(|new| new.idempotency_key.as_deref()))
-            .bind(bytes(|new| new.request_id.as_deref()))
-            .bind(
-                items.iter().map(|item| item.lease.as_ref().map(|lease| lease.worker.to_string())).collect::<Vec<_>>(),
-            )
-            .bind(items.iter().map(lease).collect::<Vec<_>>())
-            .bind(items.iter().map(|item| i16::from(item.new.priority.get())).collect::<Vec<_>>())
-            .bind(items.iter().map(|item| item.new.start_at.map(millis)).collect::<Vec<_>>())
-            .bind(items.iter().map(Creation::lines).collect::<Vec<_>>())
-            .bind(items.iter().map(|item| item.text.as_slice()).collect::<Vec<_>>())
-            .bind(owners)
-            .bind(hashes)
-            .bind(blobs)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(fault)?;
+        let rows = rows.map_err(fault)?;
         let mut created = HashMap::with_capacity(rows.len());
         for row in rows {
             let (n, at): (i64, i64) = (row.try_get(0).map_err(fault)?, row.try_get(1).map_err(fault)?);
@@ -153,6 +140,77 @@ impl Batch for Creations {
         }
         Ok(answers)
     }
+}
+
+/// Writes what no run is in the way of; gives the places of that, from 1, with the time and whether it is held.
+async fn insert(connection: &mut Connection, items: &[Creation]) -> sqlx::Result<Vec<PgRow>> {
+    let column = |of: fn(&NewRun) -> String| items.iter().map(|item| of(&item.new)).collect::<Vec<_>>();
+    let optional = |of: fn(&NewRun) -> Option<String>| items.iter().map(|item| of(&item.new)).collect::<Vec<_>>();
+    let bytes = |of: fn(&NewRun) -> Option<&str>| {
+        items.iter().map(|item| of(&item.new).map(|text| text.as_bytes().to_vec())).collect::<Vec<_>>()
+    };
+    let (mut owners, mut hashes, mut blobs) = (Vec::new(), Vec::new(), Vec::new());
+    for (n, item) in (1_i64..).zip(items) {
+        for blob in item.lease.iter().flat_map(|lease| &lease.blobs) {
+            owners.push(n);
+            hashes.push(blob.hash().as_bytes().to_vec());
+            blobs.push(blob.as_str().as_bytes());
+        }
+    }
+    let lease = |item: &Creation| item.lease.as_ref().map(|lease| millis_of(lease.duration));
+    sqlx::query(CREATE)
+        .bind(column(|new| new.tenant.to_string()))
+        .bind(column(|new| new.run.to_string()))
+        .bind(column(|new| new.workflow.id.to_string()))
+        .bind(column(|new| new.workflow.version.to_string()))
+        .bind(items.iter().map(|item| item.new.plan.as_bytes().to_vec()).collect::<Vec<_>>())
+        .bind(column(|new| new.input.as_str().to_owned()))
+        .bind(items.iter().map(|item| item.new.seed.get() as i64).collect::<Vec<_>>())
+        .bind(items.iter().map(|item| item.new.budget.map(picodollars)).collect::<Vec<_>>())
+        .bind(optional(|new| new.parent.as_ref().map(RunId::to_string)))
+        .bind(optional(|new| new.forked_from.as_ref().map(|fork| fork.run.to_string())))
+        .bind(optional(|new| new.forked_from.as_ref().map(|fork| fork.effect.to_string())))
+        .bind(bytes(|new| new.idempotency_key.as_deref()))
+        .bind(bytes(|new| new.request_id.as_deref()))
+        .bind(items.iter().map(|item| item.lease.as_ref().map(|lease| lease.worker.to_string())).collect::<Vec<_>>())
+        .bind(items.iter().map(lease).collect::<Vec<_>>())
+        .bind(items.iter().map(|item| i16::from(item.new.priority.get())).collect::<Vec<_>>())
+        .bind(items.iter().map(|item| item.new.start_at.map(millis)).collect::<Vec<_>>())
+        .bind(items.iter().map(Creation::lines).collect::<Vec<_>>())
+        .bind(items.iter().map(|item| item.text.as_slice()).collect::<Vec<_>>())
+        .bind(owners)
+        .bind(hashes)
+        .bind(blobs)
+        .fetch_all(connection)
+        .await
+}
+
+/// As [`insert`], for one plain creation.
+async fn insert_one(connection: &mut Connection, item: &Creation) -> sqlx::Result<Vec<PgRow>> {
+    let Creation { new, lease, text } = item;
+    let fork = new.forked_from.as_ref();
+    sqlx::query(CREATE_ONE)
+        .bind(new.tenant.as_str())
+        .bind(new.run.as_str())
+        .bind(new.workflow.id.as_str())
+        .bind(new.workflow.version.to_string())
+        .bind(new.plan.as_bytes().as_slice())
+        .bind(new.input.as_str())
+        .bind(new.seed.get() as i64)
+        .bind(new.budget.map(picodollars))
+        .bind(new.parent.as_ref().map(RunId::as_str))
+        .bind(fork.map(|fork| fork.run.as_str()))
+        .bind(fork.map(|fork| fork.effect.as_str()))
+        .bind(new.idempotency_key.as_deref().map(str::as_bytes))
+        .bind(new.request_id.as_deref().map(str::as_bytes))
+        .bind(lease.as_ref().map(|lease| lease.worker.as_str()))
+        .bind(lease.as_ref().map(|lease| millis_of(lease.duration)))
+        .bind(i16::from(new.priority.get()))
+        .bind(new.start_at.map(millis))
+        .bind(item.lines())
+        .bind(text.as_slice())
+        .fetch_all(connection)
+        .await
 }
 
 /// The run that a creation names already, by its key or its id.
@@ -184,6 +242,11 @@ impl Creation {
     pub(super) fn new(new: NewRun, lease: Option<FirstLease>) -> Result<Self, StoreError> {
         let text = lease.as_ref().map(|lease| join(&new.run, 0, &lease.lines)).transpose()?;
         Ok(Self { new, lease, text: text.unwrap_or_default() })
+    }
+
+    /// Whether all that its journal begins with is lines.
+    fn is_plain(&self) -> bool {
+        self.lease.as_ref().is_none_or(|lease| lease.blobs.is_empty())
     }
 
     /// How many entries the run begins with.

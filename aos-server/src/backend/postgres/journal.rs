@@ -111,11 +111,22 @@ const APPEND: &str = "
     )
     SELECT n FROM updated";
 
-/// The same for one append that leaves the run where it is, which most are: what [`APPEND`] does for many, and for what
-/// becomes of runs, takes a lone run longer than its commit.
+/// The same for one append that leaves the run where it is, which most are: what [`APPEND`] does for many takes a lone
+/// run longer than its commit.
 const APPEND_ONE: &str = "
     WITH updated AS (
         UPDATE run SET next_index = $5 + $6
+        WHERE tenant = $1 AND run = $2 AND worker = $3 AND epoch = $4 AND next_index = $5
+        RETURNING id
+    )
+    INSERT INTO entry (run, first, lines, text) SELECT id, $5, $6, $7 FROM updated";
+
+/// The same for one append that ends its run.
+const FINISH_ONE: &str = "
+    WITH updated AS (
+        UPDATE run SET next_index = $5 + $6, state = $8, pausing = false, worker = NULL, ready_at = NULL,
+            finished_at = aos_now(), output = coalesce($9, output), failure = coalesce($10, failure),
+            cost = coalesce($11, cost), content_hash = coalesce($12, content_hash)
         WHERE tenant = $1 AND run = $2 AND worker = $3 AND epoch = $4 AND next_index = $5
         RETURNING id
     )
@@ -160,25 +171,30 @@ impl Batch for Appends {
 }
 
 impl Prepared {
+    /// Whether all it writes is lines, and what its run ends with.
     fn is_plain(&self) -> bool {
         let Append { lines, blobs, transition, .. } = &self.append;
-        !lines.is_empty() && blobs.is_empty() && *transition == Transition::Continue
+        !lines.is_empty() && blobs.is_empty() && matches!(transition, Transition::Continue | Transition::Finish(_))
     }
 }
 
 /// As [`write_fenced`], for one plain append.
 async fn write_one(connection: &mut Connection, item: &Prepared) -> sqlx::Result<HashSet<usize>> {
     let Append { lease, first_index, lines, .. } = &item.append;
-    let done = sqlx::query(APPEND_ONE)
+    let sql = if item.end.state.is_some() { FINISH_ONE } else { APPEND_ONE };
+    let mut query = sqlx::query(sql)
         .bind(lease.tenant.as_str())
         .bind(lease.run.as_str())
         .bind(lease.worker.as_str())
         .bind(lease.epoch as i64)
         .bind(*first_index as i64)
         .bind(lines.len() as i32)
-        .bind(&item.text)
-        .execute(connection)
-        .await?;
+        .bind(&item.text);
+    if let Some(state) = item.end.state {
+        let End { output, failure, cost, content_hash, .. } = &item.end;
+        query = query.bind(state.as_str()).bind(output).bind(failure).bind(cost).bind(content_hash);
+    }
+    let done = query.execute(connection).await?;
     Ok((done.rows_affected() > 0).then_some(0).into_iter().collect())
 }
 

@@ -17,6 +17,7 @@ mod costs;
 mod create;
 mod doubt;
 mod error;
+mod heartbeat;
 mod held;
 mod journal;
 mod ledger;

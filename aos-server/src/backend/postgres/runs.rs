@@ -16,7 +16,8 @@ use sqlx::Row;
 
 use super::create::Creation;
 use super::doubt::ANSWER;
-use super::row::{NEVER, columns, millis_of, record};
+use super::heartbeat::heartbeat;
+use super::row::{NEVER, columns, record};
 use super::session::Pool;
 use super::{Postgres, Stop, list, purge, queue};
 use crate::backend::watch::Topic;
@@ -71,27 +72,7 @@ impl RunStore for Postgres {
 
     fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> BoxFuture<'a, Result<Vec<Lease>, StoreError>> {
         let leases = leases.to_vec();
-        Box::pin(self.run("prolong leases", async move |pool| {
-            let sql = "WITH wanted AS (
-                           SELECT * FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::bigint[])
-                               AS w(n, tenant, run, worker, epoch)
-                       )
-                       UPDATE run SET ready_at = aos_now() + $6 FROM wanted w
-                       WHERE run.tenant = w.tenant AND run.run = w.run AND run.worker = w.worker
-                           AND run.epoch = w.epoch
-                       RETURNING w.n";
-            let kept: Vec<i32> = sqlx::query_scalar(sql)
-                .bind((0..leases.len() as i32).collect::<Vec<_>>())
-                .bind(leases.iter().map(|lease| lease.tenant.as_str()).collect::<Vec<_>>())
-                .bind(leases.iter().map(|lease| lease.run.as_str()).collect::<Vec<_>>())
-                .bind(leases.iter().map(|lease| lease.worker.as_str()).collect::<Vec<_>>())
-                .bind(leases.iter().map(|lease| lease.epoch as i64).collect::<Vec<_>>())
-                .bind(millis_of(lease))
-                .fetch_all(&pool)
-                .await?;
-            let kept: std::collections::HashSet<usize> = kept.into_iter().map(|n| n as usize).collect();
-            Ok(leases.into_iter().enumerate().filter(|(n, _)| !kept.contains(n)).map(|(_, lease)| lease).collect())
-        }))
+        Box::pin(self.run("prolong leases", async move |pool| heartbeat(&pool, leases, lease).await))
     }
 
     fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), StoreError>> {
