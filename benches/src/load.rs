@@ -14,6 +14,14 @@ pub struct Summary {
     pub p99: f64,
 }
 
+impl Summary {
+    /// The share of each of `parts` that one thing was made of, one after the other.
+    pub fn shared(self, parts: usize) -> Self {
+        let parts = parts as f64;
+        Self { per_second: self.per_second * parts, p50: self.p50 / parts, p99: self.p99 / parts }
+    }
+}
+
 /// Does `one` again and again in `concurrency` tasks until `time` is over, after a warm-up.
 pub async fn load<F, Fut>(
     concurrency: usize,

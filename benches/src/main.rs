@@ -10,6 +10,10 @@ mod w1;
 
 use clap::Parser;
 
+// As the server has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures AOS under load, each figure beside a floor measured in the same run.
 #[derive(Parser)]
 enum Command {

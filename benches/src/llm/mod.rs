@@ -19,6 +19,9 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// The model that is asked for.
 const MODEL: &str = "claude-haiku-4-5";
 
+/// Calls in a run, one after the other.
+const CALLS: [usize; 2] = [1, 10];
+
 /// Calls at once.
 const CONCURRENCY: [usize; 2] = [1, 64];
 
@@ -40,13 +43,14 @@ pub struct Options {
 }
 
 /// Measures direct calls, then calls through a server whose journal is in memory, then through one whose journal is on
-/// disk. Limits are on, if far away, and every call is in the ledger.
+/// disk: runs of one call each, where a request to the server, the run's creation and its end are in the figure, and the
+/// share of one call in a run of ten, one after the other. Limits are on, if far away, and every call is in the ledger.
 pub async fn run(options: &Options) -> Result<()> {
     let time = Duration::from_secs(options.seconds);
     // It keeps few requests: they are not looked at.
     let claude = MockClaude::builder().keep(16).start()?;
     println!(
-        "{:<36} {:>9} {:>9} {:>10} {:>13}",
+        "{:<42} {:>9} {:>9} {:>10} {:>13}",
         "one call of a model at 0 ms", "p50 ms", "p99 ms", "calls/s", "added p50 ms"
     );
     let mut direct = Vec::new();
@@ -55,12 +59,16 @@ pub async fn run(options: &Options) -> Result<()> {
         print("direct", at_once, &summary, None);
         direct.push(summary.p50);
     }
-    for (name, dir) in [("by a run, journal in memory", &options.memory), ("by a run, journal on disk", &options.dir)] {
-        for (at_once, direct) in CONCURRENCY.into_iter().zip(&direct) {
-            let place = Place::start(&claude, dir, options.redis).await?;
-            let summary = load(at_once, time, time / 5, run_call(&place.url, at_once)?).await?;
-            place.stop().await;
-            print(name, at_once, &summary, Some(*direct));
+    for (name, dir) in [("journal in memory", &options.memory), ("journal on disk", &options.dir)] {
+        for calls in CALLS {
+            for (at_once, direct) in CONCURRENCY.into_iter().zip(&direct) {
+                let place = Place::start(&claude, dir, options.redis).await?;
+                let summary = load(at_once, time, time / 5, run_calls(&place.url, calls, at_once)?).await?;
+                place.stop().await;
+                let name =
+                    if calls == 1 { format!("run of one, {name}") } else { format!("of {calls} in a run, {name}") };
+                print(&name, at_once, &summary.shared(calls), Some(*direct));
+            }
         }
     }
     Ok(())
@@ -70,7 +78,7 @@ fn print(name: &str, at_once: usize, summary: &Summary, direct: Option<f64>) {
     let name = format!("  {name}, {at_once} at once");
     let Summary { per_second, p50, p99 } = summary;
     let added = direct.map_or_else(|| "-".to_owned(), |direct| format!("{:.2}", p50 - direct));
-    println!("{name:<36} {p50:>9.2} {p99:>9.2} {per_second:>10.0} {added:>13}");
+    println!("{name:<42} {p50:>9.2} {p99:>9.2} {per_second:>10.0} {added:>13}");
 }
 
 fn client(at_once: usize) -> reqwest::Result<reqwest::Client> {
@@ -89,10 +97,10 @@ fn direct_call(claude: &MockClaude, at_once: usize) -> Result<impl Fn() -> Answe
     })
 }
 
-/// Gives what creates a run at a server that asks once, and waits for its end.
-fn run_call(url: &str, at_once: usize) -> Result<impl Fn() -> Answered + Clone + Send + 'static> {
+/// Gives what creates a run at a server that asks so often, and waits for its end.
+fn run_calls(url: &str, calls: usize, at_once: usize) -> Result<impl Fn() -> Answered + Clone + Send + 'static> {
     let (client, url) = (client(at_once)?, format!("{url}/v1/runs?wait=30s"));
-    let body = json!({"workflow": "ask", "input": {"prompt": "What is a journal?"}}).to_string();
+    let body = json!({"workflow": workflow_id(calls), "input": {"prompt": "What is a journal?"}}).to_string();
     Ok(move || answered(client.post(&url), body.clone(), "\"succeeded\""))
 }
 
@@ -110,12 +118,20 @@ fn answered(request: reqwest::RequestBuilder, body: String, expected: &'static s
     })
 }
 
-/// The workflow of one question.
-fn workflow() -> Value {
+fn workflow_id(calls: usize) -> String {
+    format!("ask_{calls}")
+}
+
+/// The workflow of so many questions, each asked when the one before is answered.
+fn workflow(calls: usize) -> Value {
     let params = json!({"adapter": "claude", "model": MODEL, "max_tokens": 16, "prompt": "{{ input.prompt }}"});
+    let step = |n: usize| {
+        let needs: Vec<_> = n.checked_sub(1).map(|before| format!("ask_{before}")).into_iter().collect();
+        json!({"id": format!("ask_{n}"), "skill": "llm_invoke", "params": params, "needs": needs})
+    };
     json!({
-        "id": "ask",
-        "steps": [{"id": "ask", "skill": "llm_invoke", "params": params}],
-        "output": "{{ steps.ask.output.text }}"
+        "id": workflow_id(calls),
+        "steps": (0..calls).map(step).collect::<Vec<_>>(),
+        "output": format!("{{{{ steps.ask_{}.output.text }}}}", calls - 1)
     })
 }

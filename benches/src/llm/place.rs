@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{Result, workflow};
+use super::{CALLS, Result, workflow};
 
 /// A server that runs in this process.
 pub struct Place {
@@ -46,14 +46,16 @@ impl Place {
         let (stop, stopped) = oneshot::channel();
         let running = server.start(Role::Serve);
         let serving = tokio::spawn(running.serve(listener, Duration::ZERO, async move { drop(stopped.await) }));
-        let answer = reqwest::Client::new()
-            .post(format!("{url}/v1/workflows"))
-            .header("content-type", "application/json")
-            .body(workflow().to_string())
-            .send()
-            .await?;
-        if !answer.status().is_success() {
-            return Err(format!("the workflow was refused: {}", answer.text().await?).into());
+        for calls in CALLS {
+            let answer = reqwest::Client::new()
+                .post(format!("{url}/v1/workflows"))
+                .header("content-type", "application/json")
+                .body(workflow(calls).to_string())
+                .send()
+                .await?;
+            if !answer.status().is_success() {
+                return Err(format!("the workflow was refused: {}", answer.text().await?).into());
+            }
         }
         Ok(Self { url, stop, serving, backend, _dir: dir, _redis: redis })
     }
