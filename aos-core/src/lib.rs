@@ -85,6 +85,7 @@ pub mod journal;
 pub mod json;
 #[cfg(feature = "jsonpath")]
 mod jsonpath;
+pub mod keys;
 pub mod ledger;
 pub mod limit;
 pub mod limiter;

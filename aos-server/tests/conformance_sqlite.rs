@@ -45,6 +45,7 @@ async fn open(path: PathBuf, clock: VirtualClock) -> Roles {
         slots: Some(stores.slots()),
         schedules: Some(stores.schedules()),
         switches: Some(stores.switches()),
+        keys: Some(stores.keys()),
         ledger: Some(stores.ledger()),
         ..Roles::default()
     }
@@ -58,4 +59,5 @@ conformance_tests!(runs, Sqlite);
 conformance_tests!(schedules, Sqlite);
 conformance_tests!(slots, Sqlite);
 conformance_tests!(switches, Sqlite);
+conformance_tests!(keys, Sqlite);
 conformance_tests!(workers, Sqlite);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aos_core::memory::{
-    MemoryCache, MemoryLedger, MemoryLimiter, MemoryRegistry, MemorySchedules, MemorySlots, MemoryStore,
+    MemoryCache, MemoryKeys, MemoryLedger, MemoryLimiter, MemoryRegistry, MemorySchedules, MemorySlots, MemoryStore,
     MemorySwitches, MemoryWorkers, VirtualClock,
 };
 use aos_core::time::Clock;
@@ -42,6 +42,7 @@ struct Stores {
     slots: Arc<MemorySlots>,
     schedules: Arc<MemorySchedules>,
     switches: Arc<MemorySwitches>,
+    keys: Arc<MemoryKeys>,
     ledger: Arc<MemoryLedger>,
 }
 
@@ -54,6 +55,7 @@ impl Stores {
             slots: Arc::new(MemorySlots::new(Arc::clone(&clock))),
             schedules: Arc::new(MemorySchedules::new(Arc::clone(&clock))),
             switches: Arc::new(MemorySwitches::new(Arc::clone(&clock))),
+            keys: Arc::new(MemoryKeys::new(Arc::clone(&clock))),
             ledger: Arc::new(MemoryLedger::new(clock)),
         }
     }
@@ -66,6 +68,7 @@ impl Stores {
             slots: Some(Arc::clone(&self.slots) as _),
             schedules: Some(Arc::clone(&self.schedules) as _),
             switches: Some(Arc::clone(&self.switches) as _),
+            keys: Some(Arc::clone(&self.keys) as _),
             ledger: Some(Arc::clone(&self.ledger) as _),
             ..Roles::default()
         }
@@ -83,4 +86,5 @@ conformance_tests!(runs, Memory);
 conformance_tests!(schedules, Memory);
 conformance_tests!(slots, Memory);
 conformance_tests!(switches, Memory);
+conformance_tests!(keys, Memory);
 conformance_tests!(workers, Memory);

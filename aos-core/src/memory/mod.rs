@@ -7,6 +7,7 @@ mod blob;
 mod cache;
 mod clock;
 mod journal;
+mod keys;
 mod ledger;
 mod limiter;
 mod registry;
@@ -24,6 +25,7 @@ pub use cache::MemoryCache;
 #[cfg(feature = "tokio")]
 pub use clock::TokioClock;
 pub use clock::VirtualClock;
+pub use keys::MemoryKeys;
 pub use ledger::MemoryLedger;
 pub use limiter::MemoryLimiter;
 pub use registry::MemoryRegistry;

@@ -14,8 +14,9 @@ mod watch;
 use std::sync::Arc;
 
 use aos_core::driver::Stores;
+use aos_core::keys::KeyStore;
 use aos_core::ledger::LedgerStore;
-use aos_core::memory::{MemoryLedger, MemorySchedules, MemorySlots, MemorySwitches, MemoryWorkers};
+use aos_core::memory::{MemoryKeys, MemoryLedger, MemorySchedules, MemorySlots, MemorySwitches, MemoryWorkers};
 use aos_core::registry::RegistryStore;
 use aos_core::runs::StoreError;
 use aos_core::schedules::ScheduleStore;
@@ -212,6 +213,8 @@ pub struct Control {
     pub schedules: Arc<dyn ScheduleStore>,
     /// Operators' switches.
     pub switches: Arc<dyn SwitchStore>,
+    /// API keys.
+    pub keys: Arc<dyn KeyStore>,
     /// The account of model calls, and their budgets.
     pub ledger: Arc<dyn LedgerStore>,
 }
@@ -224,6 +227,7 @@ impl Control {
             slots: Arc::new(MemorySlots::new(Arc::clone(clock))),
             schedules: Arc::new(MemorySchedules::new(Arc::clone(clock))),
             switches: Arc::new(MemorySwitches::new(Arc::clone(clock))),
+            keys: Arc::new(MemoryKeys::new(Arc::clone(clock))),
             ledger: Arc::new(MemoryLedger::new(Arc::clone(clock))),
         }
     }

@@ -45,6 +45,7 @@ fn roles(stores: &PostgresStores) -> Roles {
         slots: Some(stores.slots()),
         schedules: Some(stores.schedules()),
         switches: Some(stores.switches()),
+        keys: Some(stores.keys()),
         ledger: Some(stores.ledger()),
         ..Roles::default()
     }
@@ -76,6 +77,7 @@ macro_rules! all_suites {
         aos_testkit::conformance_tests!(schedules, crate::postgres_support::Tested($reach));
         aos_testkit::conformance_tests!(slots, crate::postgres_support::Tested($reach));
         aos_testkit::conformance_tests!(switches, crate::postgres_support::Tested($reach));
+        aos_testkit::conformance_tests!(keys, crate::postgres_support::Tested($reach));
         aos_testkit::conformance_tests!(workers, crate::postgres_support::Tested($reach));
     };
 }

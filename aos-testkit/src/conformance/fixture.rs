@@ -10,6 +10,7 @@ use aos_core::canonical::Hash;
 use aos_core::event::{RunFinished, RunStatus};
 use aos_core::id::{RunId, TenantId, WorkerId};
 use aos_core::journal::{Append, JournalStore, Line, Transition};
+use aos_core::keys::KeyStore;
 use aos_core::ledger::LedgerStore;
 use aos_core::limiter::Limiter;
 use aos_core::money::Money;
@@ -71,6 +72,10 @@ impl Roles {
 
     pub(super) fn need_switches(&self) -> Result<Arc<dyn SwitchStore>, Capability> {
         self.switches.clone().ok_or(Capability::Switches)
+    }
+
+    pub(super) fn need_keys(&self) -> Result<Arc<dyn KeyStore>, Capability> {
+        self.keys.clone().ok_or(Capability::Keys)
     }
 
     pub(super) fn need_ledger(&self) -> Result<Arc<dyn LedgerStore>, Capability> {

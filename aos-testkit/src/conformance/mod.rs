@@ -43,6 +43,7 @@ pub mod blob;
 pub mod cache;
 mod fixture;
 pub mod journal;
+pub mod keys;
 pub mod ledger;
 pub mod limiter;
 pub mod registry;
@@ -62,6 +63,7 @@ use std::time::Duration;
 use aos_core::blob::BlobStore;
 use aos_core::cache::Cache;
 use aos_core::journal::JournalStore;
+use aos_core::keys::KeyStore;
 use aos_core::ledger::LedgerStore;
 use aos_core::limiter::Limiter;
 use aos_core::memory::VirtualClock;
@@ -115,6 +117,8 @@ pub struct Roles {
     pub switches: Option<Arc<dyn SwitchStore>>,
     /// The account of model calls.
     pub ledger: Option<Arc<dyn LedgerStore>>,
+    /// API keys.
+    pub keys: Option<Arc<dyn KeyStore>>,
     /// Control over the clock of all of these.
     pub advance: Option<Advance>,
     /// A way to open the same data once more while it is open.
@@ -168,6 +172,8 @@ pub enum Capability {
     Switches,
     /// [`Roles::ledger`].
     Ledger,
+    /// [`Roles::keys`].
+    Keys,
     /// [`Roles::advance`].
     ClockControl,
     /// [`Roles::open_again`].
@@ -188,6 +194,7 @@ impl fmt::Display for Capability {
             Self::Schedules => "schedules",
             Self::Switches => "switches",
             Self::Ledger => "a ledger",
+            Self::Keys => "API keys",
             Self::ClockControl => "control over the clock",
             Self::OpenAgain => "data that can be opened twice",
         })
@@ -270,6 +277,19 @@ macro_rules! conformance_tests {
             runs_do_not_disturb_each_other
             a_dropped_append_is_whole_or_nothing
             tenants_are_apart
+            is_there_for_another_process
+        }
+    };
+    (keys, $backend:expr) => {
+        $crate::conformance_tests! { @suite keys, $backend,
+            what_was_made_is_read_back
+            a_name_is_taken_once
+            only_the_first_key_is_the_first
+            racing_first_keys_are_one
+            a_revoked_key_stays_revoked
+            uses_only_go_forward
+            tenants_are_apart
+            texts_come_back
             is_there_for_another_process
         }
     };

@@ -20,6 +20,7 @@ mod error;
 mod heartbeat;
 mod held;
 mod journal;
+mod keys;
 mod ledger;
 mod list;
 mod migrate;
@@ -42,6 +43,7 @@ use std::time::Duration;
 use aos_core::blob::BlobStore;
 use aos_core::driver::Stores;
 use aos_core::journal::JournalStore;
+use aos_core::keys::KeyStore;
 use aos_core::ledger::LedgerStore;
 use aos_core::registry::RegistryStore;
 use aos_core::runs::{RunStore, StoreError};
@@ -188,6 +190,11 @@ impl PostgresStores {
         Arc::clone(&self.0) as _
     }
 
+    /// API keys.
+    pub fn keys(&self) -> Arc<dyn KeyStore> {
+        Arc::clone(&self.0) as _
+    }
+
     /// The account of model calls.
     pub fn ledger(&self) -> Arc<dyn LedgerStore> {
         Arc::clone(&self.0) as _
@@ -200,6 +207,7 @@ impl PostgresStores {
             slots: self.slots(),
             schedules: self.schedules(),
             switches: self.switches(),
+            keys: self.keys(),
             ledger: self.ledger(),
         }
     }

@@ -16,6 +16,7 @@ mod costs;
 mod create;
 mod error;
 mod journal;
+mod keys;
 mod ledger;
 mod list;
 mod presence;
@@ -41,6 +42,7 @@ use std::time::Duration;
 use aos_core::blob::BlobStore;
 use aos_core::driver::Stores;
 use aos_core::journal::JournalStore;
+use aos_core::keys::KeyStore;
 use aos_core::ledger::LedgerStore;
 use aos_core::registry::RegistryStore;
 use aos_core::runs::{RunStore, StoreError};
@@ -164,6 +166,11 @@ impl SqliteStores {
         Arc::clone(&self.0) as _
     }
 
+    /// API keys.
+    pub fn keys(&self) -> Arc<dyn KeyStore> {
+        Arc::clone(&self.0) as _
+    }
+
     /// The account of model calls.
     pub fn ledger(&self) -> Arc<dyn LedgerStore> {
         Arc::clone(&self.0) as _
@@ -176,6 +183,7 @@ impl SqliteStores {
             slots: self.slots(),
             schedules: self.schedules(),
             switches: self.switches(),
+            keys: self.keys(),
             ledger: self.ledger(),
         }
     }
