@@ -1,5 +1,6 @@
 //! The command line: what there is to say, not what it does.
 
+mod keys;
 mod money;
 mod queue;
 mod registry;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+pub use keys::{KeysArgs, KeysCommand};
 pub use money::{BudgetsArgs, BudgetsCommand, CostsArgs, RecostArgs};
 pub use queue::{
     DeadWhich, DlqArgs, DlqCommand, Limit, QueueArgs, QueueCommand, SwitchArgs, SwitchCommand, Turn, WorkersArgs,
@@ -81,6 +83,8 @@ pub enum Command {
     Workers(WorkersArgs),
     /// Turn the switches that every process obeys.
     Switch(SwitchArgs),
+    /// Make, list and revoke API keys.
+    Keys(KeysArgs),
     /// Begin runs by the calendar.
     Schedules(SchedulesArgs),
     /// Sum up what model calls cost.

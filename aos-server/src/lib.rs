@@ -7,6 +7,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod definition;
+pub mod gate;
 pub mod history;
 pub mod http;
 pub mod hub;

@@ -18,6 +18,7 @@ use tracing::Instrument;
 use crate::backend::Control;
 use crate::backend::redis::Redis;
 use crate::backlog::Backlog;
+use crate::gate::Gate;
 use crate::hub::Hub;
 use crate::plans::{PlanKey, Plans, ReadyPlan};
 use crate::switchboard::Switchboard;
@@ -40,6 +41,8 @@ pub struct Parts {
     pub switchboard: Switchboard,
     /// How many workers are alive.
     pub live: Live,
+    /// Who may do what.
+    pub gate: Gate,
     /// Skills and workflows.
     pub registry: Registry,
     /// Where they are kept.

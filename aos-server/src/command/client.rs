@@ -10,11 +10,11 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 use url::Url;
 
-use super::settings::{server_url, without_listening};
+use super::settings::{server, without_listening};
 use super::ui::{CommandError, Exit, exit_of};
 
 use crate::cli::Target;
-use crate::config::{Database, Sources};
+use crate::config::{self, Database, Secret, Sources};
 use crate::server::Server;
 
 /// A way to the API.
@@ -25,6 +25,8 @@ pub enum Client {
         http: reqwest::Client,
         /// Where it is.
         base: Url,
+        /// The key for it.
+        key: Option<Secret>,
     },
     /// The API in this process, on a file.
     Here(Box<Router>),
@@ -61,7 +63,7 @@ impl Client {
     /// A URL that is none, or a file that can't be opened.
     pub async fn to(sources: Sources, target: &Target) -> Result<Self, CommandError> {
         match &target.db {
-            None => Self::new(server_url(sources, target)?),
+            None => Self::new(server(sources, target)?),
             Some(db) => Self::on_database(sources, db).await,
         }
     }
@@ -81,18 +83,18 @@ impl Client {
         Ok(Self::Here(Box::new(server.router())))
     }
 
-    /// A client of the server at `base`.
+    /// A client of a server.
     ///
     /// # Errors
     /// TLS that can't be set up.
-    pub fn new(base: Url) -> Result<Self, CommandError> {
+    pub fn new(config: config::Client) -> Result<Self, CommandError> {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
             .timeout(Duration::from_secs(600))
             .user_agent(concat!("aos-server/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|e| CommandError::new(Exit::Unreachable, Failure::new(codes::INTERNAL, e.to_string())))?;
-        Ok(Self::Remote { http, base })
+        Ok(Self::Remote { http, base: config.url, key: config.api_key })
     }
 
     /// `GET /v1/path?query`; the parts of the path are encoded as they need.
@@ -156,7 +158,13 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<Answer, CommandError> {
         let (status, text) = match self {
-            Self::Remote { http, base } => remote(http, base, method, path, query, body).await?,
+            Self::Remote { http, base, key } => {
+                let mut request = http.request(method, address(base.clone(), path, query));
+                if let Some(key) = key {
+                    request = request.bearer_auth(key.expose());
+                }
+                remote(base, request, body).await?
+            }
             Self::Here(router) => here((**router).clone(), method, path, query, body).await?,
         };
         if status.is_success() { Ok(Answer { text }) } else { Err(problem(status, &text)) }
@@ -164,14 +172,10 @@ impl Client {
 }
 
 async fn remote(
-    http: &reqwest::Client,
     base: &Url,
-    method: Method,
-    path: &[&str],
-    query: &[(&str, String)],
+    mut request: reqwest::RequestBuilder,
     body: Option<&Value>,
 ) -> Result<(StatusCode, String), CommandError> {
-    let mut request = http.request(method, address(base.clone(), path, query));
     if let Some(body) = body {
         request = request.json(body);
     }
@@ -249,6 +253,9 @@ fn problem(status: StatusCode, text: &str) -> CommandError {
     let exit = if status.is_server_error() { Exit::Unreachable } else { exit_of(&code) };
     let failure = Failure::new(code, message).details(document["details"].clone());
     let error = CommandError::new(exit, failure);
+    if status == StatusCode::UNAUTHORIZED {
+        return error.hint("set AOS_API_KEY to a key of this server, or use its database with --db FILE|URL");
+    }
     match document["action"].as_str() {
         Some(action) => error.hint(action),
         None => error,

@@ -10,6 +10,7 @@ mod dlq;
 mod doctor;
 mod golden;
 mod input;
+mod keys;
 mod local;
 mod migrate;
 mod process;
@@ -35,8 +36,8 @@ use std::process::ExitCode;
 use aos_core::{Failure, codes};
 
 use crate::cli::{
-    BudgetsArgs, BudgetsCommand, Cli, Command, DlqArgs, GoldenCommand, QueueArgs, QueueCommand, RegistryArgs, RunsArgs,
-    SchedulesArgs, SwitchArgs, WorkersArgs, WorkersCommand,
+    BudgetsArgs, BudgetsCommand, Cli, Command, DlqArgs, GoldenCommand, KeysArgs, KeysCommand, QueueArgs, QueueCommand,
+    RegistryArgs, RunsArgs, SchedulesArgs, SwitchArgs, WorkersArgs, WorkersCommand,
 };
 use client::Client;
 use ui::{CommandError, CommandResult, Exit, Ui};
@@ -84,6 +85,11 @@ fn dispatch(ui: &Ui, cli: Cli) -> CommandResult {
             let user = sources.environment.get("USER").cloned();
             let client = Client::to(sources, &target).await?;
             switch::run(ui, &client, command, user).await
+        }),
+        Command::Keys(KeysArgs { target, command }) => block_on(async move {
+            let user = sources.environment.get("USER").cloned();
+            let client = Client::to(sources, &target).await?;
+            keys::run(ui, &client, command.unwrap_or(KeysCommand::List), user).await
         }),
         Command::Migrate(args) => block_on(migrate::run(ui, sources, &args)),
         Command::Schedules(SchedulesArgs { target, command }) => block_on(async move {

@@ -1,7 +1,9 @@
 //! `serve`: API and worker until somebody ends the process.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 
+use aos_core::keys::KeyText;
 use aos_core::llm::AdapterStatus;
 
 use super::process::{start_logging, until_asked, url};
@@ -16,12 +18,26 @@ use crate::state::AppState;
 pub async fn run(sources: Sources, args: &ServeArgs) -> CommandResult {
     let config = settings::for_server(sources, args).map_err(settings::wrong)?;
     start_logging(&config)?;
-    let listening = |address: SocketAddr, backend: &Backend, state: &AppState| {
+    let listening = |address: SocketAddr, backend: &Backend, state: &AppState, first_key: Option<KeyText>| {
+        if let Some(key) = first_key {
+            show_once(&key);
+        }
         first_screen(&config, address, backend, &state.adapters.list())
             .iter()
             .for_each(|line| tracing::info!("{line}"));
     };
     until_asked(|end| server::run(Role::Serve, &config, listening, end)).await
+}
+
+/// The first key, past the log, which may be kept and copied.
+fn show_once(key: &KeyText) {
+    let text = format!(
+        "\nThere was no API key yet. This one is for everything, and it is shown only now:\n\n    {}\n\n\
+         Commands send it as AOS_API_KEY, programs as `authorization: Bearer …`. `aos-server keys` makes more.\n\n",
+        key.expose()
+    );
+    // Without standard error nobody can be shown anything.
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// What a person sees first: where the data is, who answers model calls, and a line to try.

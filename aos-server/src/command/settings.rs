@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use aos_core::Failure;
 use aos_core::registry::Registry;
-use url::Url;
 
 use super::ui::{CommandError, Exit};
 use crate::cli::{ServeArgs, Target};
-use crate::config::{Config, ConfigError, Sources, table};
+use crate::config::{self, Config, ConfigError, Sources, table};
 use crate::llm::{self, Surroundings};
 use crate::skill;
 use crate::telemetry::Metrics;
@@ -33,13 +32,12 @@ pub fn for_server(sources: Sources, args: &ServeArgs) -> Result<Config, ConfigEr
     Config::load(&sources)
 }
 
-/// The settings of a worker without an API: it takes any free port for its health and metrics when none is set, and may
-/// show these to other machines.
+/// The settings of a worker without an API: it takes any free port for its health and metrics when none is set.
 ///
 /// # Errors
 /// Every wrong setting.
 pub fn for_worker(sources: Sources, args: &ServeArgs) -> Result<Config, ConfigError> {
-    let sources = sources.or_default(&table::PORT, "0").flag(&table::ALLOW_INSECURE, Some(true));
+    let sources = sources.or_default(&table::PORT, "0");
     for_server(sources, args)
 }
 
@@ -57,9 +55,9 @@ pub fn without_listening(sources: Sources, db: Option<&str>) -> Result<Config, C
 /// The server that client commands talk to; other settings don't stop them.
 ///
 /// # Errors
-/// A URL that is none.
-pub fn server_url(sources: Sources, target: &Target) -> Result<Url, CommandError> {
-    Config::load_url(&sources.flag(&table::URL, target.url.as_deref())).map_err(wrong)
+/// A URL that is none, or a key that can't be sent.
+pub fn server(sources: Sources, target: &Target) -> Result<config::Client, CommandError> {
+    Config::load_client(&sources.flag(&table::URL, target.url.as_deref())).map_err(wrong)
 }
 
 /// Wrong settings are wrong usage.

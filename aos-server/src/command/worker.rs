@@ -17,7 +17,7 @@ pub async fn run(sources: Sources, args: &ServeArgs) -> CommandResult {
         return Err(CommandError::usage("WORKER_CONCURRENCY is 0: a worker that advances no run has nothing to do"));
     }
     start_logging(&config)?;
-    let listening = |address: SocketAddr, backend: &Backend, state: &AppState| {
+    let listening = |address: SocketAddr, backend: &Backend, state: &AppState, _| {
         let (version, worker, place) = (env!("CARGO_PKG_VERSION"), state.worker.id(), backend.place());
         tracing::info!("aos-server {version}: worker {worker} takes runs from {place}");
         tracing::info!("health and metrics on {}", url(address));

@@ -15,8 +15,19 @@ pub struct Listen {
     pub port: u16,
     /// How long a server goes on answering once it was asked to end.
     pub drain_delay: Option<Duration>,
-    /// Whether serving other machines without API keys is meant.
-    pub allow_insecure: bool,
+    /// Who has to have an API key.
+    pub access: Access,
+}
+
+/// Who has to have an API key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nobody: it is meant so, or the caller is at the data itself.
+    Open,
+    /// Everybody, as soon as there is any key: no other machine reaches the server.
+    KeysIfAny,
+    /// Everybody.
+    Keys,
 }
 
 impl Listen {
@@ -30,19 +41,12 @@ impl Listen {
         let port = reader.get(&table::PORT, |text| u16::try_from(integer(0..=65_535)(text)?).ok());
         let drain_delay = reader.optional(&table::DRAIN_DELAY, integer(0..=300));
         let allow_insecure = reader.get(&table::ALLOW_INSECURE, boolean);
-        let (host, allow_insecure) = (host?, allow_insecure?);
-        if !host.to_canonical().is_loopback() && !allow_insecure {
-            reader.contradiction(
-                &table::HOST,
-                format!(
-                    "{host} is reachable from other machines, and this release has no API keys yet: listen on 127.0.0.1, \
-                     or set {}=true behind something that authenticates",
-                    table::ALLOW_INSECURE.key
-                ),
-            );
-            return None;
-        }
-        Some(Self { host, port: port?, drain_delay: drain_delay?.map(Duration::from_secs), allow_insecure })
+        let access = match (allow_insecure?, host?) {
+            (true, _) => Access::Open,
+            (false, host) if host.to_canonical().is_loopback() => Access::KeysIfAny,
+            (false, _) => Access::Keys,
+        };
+        Some(Self { host: host?, port: port?, drain_delay: drain_delay?.map(Duration::from_secs), access })
     }
 }
 

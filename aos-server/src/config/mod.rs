@@ -3,6 +3,7 @@
 //! [`table`] lists every setting once; parsing, messages and the settings page come from it.
 
 mod claude;
+mod client;
 mod database;
 mod keys;
 mod listen;
@@ -19,9 +20,10 @@ pub mod table;
 mod worker;
 
 pub use claude::{AdapterSwitches, Claude};
+pub use client::Client;
 pub use database::Database;
 pub use keys::{KeySource, WeightedKey, parse_keys};
-pub use listen::Listen;
+pub use listen::{Access, Listen};
 pub use log::Log;
 pub use openai::OpenAi;
 pub use page::settings_page;
@@ -34,7 +36,6 @@ pub use worker::Worker;
 use aos_core::llm::PriceBook;
 use reader::Reader;
 use source::Values;
-use url::Url;
 
 /// Every setting, read and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +58,8 @@ pub struct Config {
     pub worker: Worker,
     /// Logs and traces.
     pub log: Log,
-    /// The server that client commands talk to.
-    pub url: Url,
+    /// The server that client commands talk to, and the key they have for it.
+    pub client: Client,
     /// Oddities that do not stop the start (unknown keys), to be logged once logging works.
     pub warnings: Vec<String>,
 }
@@ -78,14 +79,14 @@ impl Config {
         }
     }
 
-    /// Reads only the server that client commands talk to.
+    /// Reads only what client commands need.
     ///
     /// # Errors
-    /// What is wrong with that setting, or with the file that `AOS_CONFIG` names.
-    pub fn load_url(sources: &Sources) -> Result<Url, ConfigError> {
+    /// What is wrong with these settings, or with the file that `AOS_CONFIG` names.
+    pub fn load_client(sources: &Sources) -> Result<Client, ConfigError> {
         let mut reader = Reader::new(Values::merge(sources));
-        let url = reader.get(&table::URL, reader::endpoint);
-        url.ok_or_else(|| ConfigError(reader.into_findings().0))
+        let client = Client::read(&mut reader);
+        client.ok_or_else(|| ConfigError(reader.into_findings().0))
     }
 
     fn read(reader: &mut Reader) -> Option<Self> {
@@ -99,7 +100,7 @@ impl Config {
         let switches = AdapterSwitches::read(reader);
         let worker = Worker::read(reader);
         let log = Log::read(reader);
-        let url = reader.get(&table::URL, reader::endpoint);
+        let client = Client::read(reader);
         Some(Self {
             listen: listen?,
             database: database?,
@@ -110,7 +111,7 @@ impl Config {
             switches: switches?,
             worker: worker?,
             log: log?,
-            url: url?,
+            client: client?,
             warnings: Vec::new(),
         })
     }

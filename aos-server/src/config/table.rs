@@ -35,9 +35,9 @@ macro_rules! settings {
 
 settings! {
     "Listening": {
-        HOST = "HOST", "an IP address or `localhost`", Some("127.0.0.1"), "0.0.0.0", plain, "Address the server listens on. Off loopback it starts only with `AOS_ALLOW_INSECURE=true`, because this release has no API keys yet.";
+        HOST = "HOST", "an IP address or `localhost`", Some("127.0.0.1"), "0.0.0.0", plain, "Address the server listens on. Off loopback every request needs an API key, but for health and metrics.";
         PORT = "PORT", "an integer from 0 to 65535", Some("8000"), "8000", plain, "TCP port the server listens on; 0 takes any free port.";
-        ALLOW_INSECURE = "AOS_ALLOW_INSECURE", "`true` or `false`", Some("false"), "true", plain, "Serve without API keys on an address that other machines reach. Only behind something that authenticates.";
+        ALLOW_INSECURE = "AOS_ALLOW_INSECURE", "`true` or `false`", Some("false"), "true", plain, "Ask nobody for an API key, on whatever address. Only behind something that authenticates.";
         DRAIN_DELAY = "AOS_DRAIN_DELAY", "an integer from 0 to 300", None, "5", plain, "Seconds for which a server that was asked to end goes on answering while `/health/ready` says that it is not ready, so that load balancers turn to others in time. Not set, it is 3 on Postgres and 0 on SQLite. Workers have none.";
     }
     "Data": {
@@ -75,6 +75,7 @@ settings! {
     "Client and files": {
         CONFIG = "AOS_CONFIG", "the path of a TOML file", None, "/etc/aos/aos.toml", plain, "File with the same keys as this page, `KEY = value` each. The environment wins over the file, flags win over both.";
         URL = "AOS_URL", "an http or https URL without user, query or fragment", Some("http://127.0.0.1:8000"), "https://aos.internal.example", plain, "Server that `runs` and the other client commands talk to.";
+        API_KEY = "AOS_API_KEY", "an API key", None, "aos_…", secret, "Key that client commands send to it; see `aos-server keys`.";
     }
 }
 

@@ -139,15 +139,26 @@ fn every_wrong_setting_is_named_at_once() {
 fn settings_that_do_not_matter_do_not_stop_a_command() {
     let wrong = sources(&[("HOST", "0.0.0.0"), ("PORT", "x"), ("AOS_URL", "http://10.0.0.1:8000/aos")]);
     assert!(Config::load(&wrong.clone().without(&[table::HOST, table::PORT])).is_ok());
-    assert_eq!(Config::load_url(&wrong).unwrap().as_str(), "http://10.0.0.1:8000/aos");
-    assert_eq!(Config::load_url(&sources(&[("AOS_URL", "x"), ("PORT", "x")])).unwrap_err().0.len(), 1);
+    assert_eq!(Config::load_client(&wrong).unwrap().url.as_str(), "http://10.0.0.1:8000/aos");
+    assert_eq!(Config::load_client(&sources(&[("AOS_URL", "x"), ("PORT", "x")])).unwrap_err().0.len(), 1);
 }
 
 #[test]
-fn off_loopback_must_be_meant() {
-    let config = load(&[("HOST", "0.0.0.0"), ("AOS_ALLOW_INSECURE", "true")]).unwrap();
-    assert_eq!(config.listen.address().to_string(), "0.0.0.0:8000");
-    assert!(load(&[("HOST", "::ffff:127.0.0.1")]).is_ok());
+fn who_needs_a_key_goes_by_the_address_unless_said() {
+    for (host, insecure, expected) in [
+        ("127.0.0.1", "false", Access::KeysIfAny),
+        ("::1", "false", Access::KeysIfAny),
+        ("::ffff:127.0.0.1", "false", Access::KeysIfAny),
+        ("localhost", "false", Access::KeysIfAny),
+        ("0.0.0.0", "false", Access::Keys),
+        ("::", "false", Access::Keys),
+        ("10.0.0.7", "false", Access::Keys),
+        ("0.0.0.0", "true", Access::Open),
+        ("127.0.0.1", "true", Access::Open),
+    ] {
+        let config = load(&[("HOST", host), ("AOS_ALLOW_INSECURE", insecure)]).unwrap();
+        assert_eq!(config.listen.access, expected, "{host} {insecure}");
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next:
     request.extensions_mut().insert(id.clone());
     let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let span = tracing::info_span!("request", request_id = %id.as_str());
+    let span = tracing::info_span!("request", request_id = %id.as_str(), key = tracing::field::Empty);
     let path = request.uri().path().to_string();
     let answering = async {
         let mut response = match refuse_cross_site(&request) {

@@ -1,12 +1,15 @@
 //! The HTTP surface: thin handlers over the state, one file per resource.
 //!
-//! Every route is registered together with its entry in the OpenAPI document, so that there is no route without one.
+//! Every route is registered together with its entry in the OpenAPI document and the scope it needs, so that there is no
+//! route without them.
 
+pub mod access;
 pub mod body;
 pub mod budgets;
 pub mod costs;
 pub mod dead_letters;
 pub mod health;
+pub mod keys;
 pub mod metrics;
 pub mod middleware;
 pub mod openapi;
@@ -24,11 +27,13 @@ pub mod view;
 pub mod workers;
 pub mod workflows;
 
-use axum::Router;
+use aos_core::keys::Scope;
 use axum::middleware::from_fn_with_state;
+use axum::{Extension, Router};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::http::access::{needing, open};
 use crate::http::openapi::{Document, Routes};
 use crate::state::AppState;
 
@@ -44,6 +49,7 @@ pub fn router(state: AppState) -> Router {
         .merge(schedules())
         .merge(money())
         .merge(skills_and_registry())
+        .merge(keys())
         .with_state(state.clone())
         .merge(about_itself)
         .split_for_parts();
@@ -62,93 +68,147 @@ fn framed(router: Router, state: &AppState) -> Router {
     router
         .fallback(middleware::no_route)
         .method_not_allowed_fallback(middleware::no_method)
+        .layer(Extension(state.gate.clone()))
         .layer(from_fn_with_state(state.metrics.clone(), middleware::observe))
         .layer(from_fn_with_state(state.leaving.clone(), middleware::close))
 }
 
 fn health() -> Routes {
-    OpenApiRouter::new()
-        .routes(routes!(health::health))
-        .routes(routes!(health::live))
-        .routes(routes!(health::ready))
-        .routes(routes!(health::determinism))
-        .routes(routes!(health::adapters))
-        .routes(routes!(health::skills))
-        .routes(routes!(metrics::metrics))
+    open([
+        routes!(health::health),
+        routes!(health::live),
+        routes!(health::ready),
+        routes!(health::determinism),
+        routes!(health::adapters),
+        routes!(health::skills),
+        routes!(metrics::metrics),
+    ])
 }
 
 fn runs() -> Routes {
-    OpenApiRouter::new()
-        .routes(routes!(runs::read::list_runs, runs::create::create_run))
-        .routes(routes!(runs::read::get_run))
-        .routes(routes!(runs::stream::get_journal))
-        .routes(routes!(runs::stream::follow_run))
-        .routes(routes!(runs::bulk::bulk_runs))
-        .routes(routes!(runs::act::cancel_run))
-        .routes(routes!(runs::act::signal_run))
-        .routes(routes!(runs::act::pause_run))
-        .routes(routes!(runs::act::resume_run))
-        .routes(routes!(runs::approve::approve_run))
-        .routes(routes!(runs::approve::reject_run))
-        .routes(routes!(runs::retry::retry_run))
-        .routes(routes!(runs::replay::replay_run))
-        .routes(routes!(runs::fork::fork_run))
-        .routes(routes!(runs::replay::get_golden))
+    let read = needing(
+        Scope::Read,
+        [
+            routes!(runs::read::list_runs),
+            routes!(runs::read::get_run),
+            routes!(runs::stream::get_journal),
+            routes!(runs::stream::follow_run),
+            routes!(runs::replay::replay_run),
+            routes!(runs::replay::get_golden),
+        ],
+    );
+    let run = needing(
+        Scope::Run,
+        [
+            routes!(runs::create::create_run),
+            routes!(runs::bulk::bulk_runs),
+            routes!(runs::act::cancel_run),
+            routes!(runs::act::signal_run),
+            routes!(runs::act::pause_run),
+            routes!(runs::act::resume_run),
+            routes!(runs::approve::approve_run),
+            routes!(runs::approve::reject_run),
+            routes!(runs::retry::retry_run),
+            routes!(runs::fork::fork_run),
+        ],
+    );
+    read.merge(run)
 }
 
 fn queue() -> Routes {
-    OpenApiRouter::new()
-        .routes(routes!(queue::get_queue))
-        .routes(routes!(queue::get_limit, queue::set_limit, queue::lift_limit))
-        .routes(routes!(queue::get_skill_limit, queue::set_skill_limit, queue::lift_skill_limit))
-        .routes(routes!(workers::list_workers))
-        .routes(routes!(switches::list_switches))
-        .routes(routes!(switches::turn_switch))
-        .routes(routes!(dead_letters::list_dead_letters))
-        .routes(routes!(dead_letters::retry_dead_letter))
-        .routes(routes!(dead_letters::discard_dead_letter))
+    let read = needing(
+        Scope::Read,
+        [
+            routes!(queue::get_queue),
+            routes!(queue::get_limit),
+            routes!(queue::get_skill_limit),
+            routes!(workers::list_workers),
+            routes!(switches::list_switches),
+            routes!(dead_letters::list_dead_letters),
+        ],
+    );
+    let run =
+        needing(Scope::Run, [routes!(dead_letters::retry_dead_letter), routes!(dead_letters::discard_dead_letter)]);
+    let admin = needing(
+        Scope::Admin,
+        [
+            routes!(queue::set_limit, queue::lift_limit),
+            routes!(queue::set_skill_limit, queue::lift_skill_limit),
+            routes!(switches::turn_switch),
+        ],
+    );
+    read.merge(run).merge(admin)
 }
 
 fn workflows() -> Routes {
-    OpenApiRouter::new()
-        .routes(routes!(workflows::list_workflows, workflows::register_workflow))
-        .routes(routes!(workflows::definition_schema))
-        .routes(routes!(workflows::get_workflow))
-        .routes(routes!(workflows::input_schema))
-        .routes(routes!(workflows::disable_workflow))
-        .routes(routes!(workflows::enable_workflow))
-        .routes(routes!(workflows::repin_workflow))
-        .routes(routes!(simulate::simulate))
+    let read = needing(
+        Scope::Read,
+        [
+            routes!(workflows::list_workflows),
+            routes!(workflows::definition_schema),
+            routes!(workflows::get_workflow),
+            routes!(workflows::input_schema),
+            routes!(simulate::simulate),
+        ],
+    );
+    let admin = needing(
+        Scope::Admin,
+        [
+            routes!(workflows::register_workflow),
+            routes!(workflows::disable_workflow),
+            routes!(workflows::enable_workflow),
+            routes!(workflows::repin_workflow),
+        ],
+    );
+    read.merge(admin)
 }
 
 fn schedules() -> Routes {
-    OpenApiRouter::new()
-        .routes(routes!(schedules::list_schedules))
-        .routes(routes!(schedules::get_schedule, schedules::put_schedule, schedules::remove_schedule))
-        .routes(routes!(schedules::pause_schedule))
-        .routes(routes!(schedules::resume_schedule))
-        .routes(routes!(schedules::trigger_schedule))
+    let read = needing(Scope::Read, [routes!(schedules::list_schedules), routes!(schedules::get_schedule)]);
+    let run = needing(Scope::Run, [routes!(schedules::trigger_schedule)]);
+    let admin = needing(
+        Scope::Admin,
+        [
+            routes!(schedules::put_schedule, schedules::remove_schedule),
+            routes!(schedules::pause_schedule),
+            routes!(schedules::resume_schedule),
+        ],
+    );
+    read.merge(run).merge(admin)
 }
 
 fn money() -> Routes {
-    OpenApiRouter::new()
-        .routes(routes!(costs::get_costs))
-        .routes(routes!(costs::get_prices))
-        .routes(routes!(budgets::list_budgets))
-        .routes(routes!(budgets::set_budget, budgets::remove_budget))
+    let read =
+        needing(Scope::Read, [routes!(costs::get_costs), routes!(costs::get_prices), routes!(budgets::list_budgets)]);
+    read.merge(needing(Scope::Admin, [routes!(budgets::set_budget, budgets::remove_budget)]))
 }
 
 fn skills_and_registry() -> Routes {
-    OpenApiRouter::new()
-        .routes(routes!(skills::list_skills))
-        .routes(routes!(skills::get_skill))
-        .routes(routes!(skills::disable_skill))
-        .routes(routes!(skills::enable_skill))
-        .routes(routes!(registry::get_registry))
-        .routes(routes!(registry::export_registry))
-        .routes(routes!(registry::import_registry))
-        .routes(routes!(registry::list_snapshots, registry::take_snapshot))
-        .routes(routes!(registry::get_snapshot))
-        .routes(routes!(registry::rollback_registry))
-        .routes(routes!(registry::audit_registry))
+    let read = needing(
+        Scope::Read,
+        [
+            routes!(skills::list_skills),
+            routes!(skills::get_skill),
+            routes!(registry::get_registry),
+            routes!(registry::export_registry),
+            routes!(registry::list_snapshots),
+            routes!(registry::get_snapshot),
+            routes!(registry::audit_registry),
+        ],
+    );
+    let admin = needing(
+        Scope::Admin,
+        [
+            routes!(skills::disable_skill),
+            routes!(skills::enable_skill),
+            routes!(registry::import_registry),
+            routes!(registry::take_snapshot),
+            routes!(registry::rollback_registry),
+        ],
+    );
+    read.merge(admin)
+}
+
+fn keys() -> Routes {
+    needing(Scope::Admin, [routes!(keys::list_keys, keys::create_key), routes!(keys::revoke_key)])
 }

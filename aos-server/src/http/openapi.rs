@@ -14,6 +14,7 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{Ref, RefOr, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::http::access;
 use crate::http::problem::Problem;
 use crate::state::AppState;
 
@@ -33,6 +34,7 @@ use crate::state::AppState;
         (name = "money", description = "What model calls cost, and how much they may"),
         (name = "skills", description = "Look at skills, switch them off and on"),
         (name = "registry", description = "Export, import, snapshots and rollback"),
+        (name = "keys", description = "Who may use the API"),
         (name = "simulate", description = "What a run would need and cost at most, without running it"),
         (name = "health", description = "For load balancers, operators and dashboards"),
     )
@@ -53,11 +55,8 @@ impl Document {
     pub(super) fn complete(&self, mut document: utoipa::openapi::OpenApi) {
         let components = document.components.get_or_insert_default();
         components.schemas.insert("ErrorCode".into(), error_codes().into());
-        for item in document.paths.paths.values_mut() {
-            let operations =
-                [&mut item.get, &mut item.post, &mut item.put, &mut item.delete, &mut item.patch, &mut item.head];
-            operations.into_iter().flatten().for_each(add_problem);
-        }
+        components.security_schemes.insert(access::SCHEME.into(), access::scheme().into());
+        document.paths.paths.values_mut().flat_map(access::operations).for_each(add_problem);
         // Plain data with string keys; a second router makes the same text.
         let _ = self.0.set(document.to_json().unwrap_or_default());
     }

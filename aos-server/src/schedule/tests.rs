@@ -24,6 +24,7 @@ use super::*;
 use crate::backend::Control;
 use crate::backend::postgres::PostgresStores;
 use crate::clock::SystemClock;
+use crate::config::Access;
 use crate::hub::Hub;
 use crate::server::{Ingredients, Server};
 use crate::telemetry::Metrics;
@@ -54,6 +55,7 @@ async fn process(stores: Stores, registry_store: Arc<dyn RegistryStore>, control
         live: Live::default(),
         metrics: Metrics::new().unwrap(),
         log_skill_params: false,
+        access: Access::Open,
     })
     .await
     .unwrap()

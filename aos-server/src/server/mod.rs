@@ -12,6 +12,7 @@ use std::time::Duration;
 use aos_core::driver::{Host, Stores};
 use aos_core::flow::Flows;
 use aos_core::id::{TenantId, WorkerId};
+use aos_core::keys::KeyText;
 use aos_core::llm::{Adapters, PriceBook};
 use aos_core::registry::{Registry, RegistryStore};
 use aos_core::skill::Skill;
@@ -28,7 +29,8 @@ use crate::backend::redis::{Hint, Redis};
 use crate::backend::{Backend, Control};
 use crate::backlog::{self, Backlog};
 use crate::clock;
-use crate::config::{Config, Database};
+use crate::config::{Access, Config, Database};
+use crate::gate::Gate;
 use crate::http;
 use crate::hub::{HeardJournal, Hub};
 use crate::llm::{self, Surroundings};
@@ -106,6 +108,8 @@ pub struct Ingredients {
     pub metrics: Metrics,
     /// Whether inputs and outputs of skills are logged.
     pub log_skill_params: bool,
+    /// Who has to have an API key.
+    pub access: Access,
 }
 
 /// What a process brings to the registry.
@@ -146,6 +150,7 @@ impl Server {
             live,
             metrics,
             log_skill_params,
+            access,
         } = ingredients;
         let (redis, backend) = redis.unzip();
         let registry = Registry::build(TenantId::default(), Arc::new(JsonSchemas::new()));
@@ -167,11 +172,14 @@ impl Server {
         let switches = Arc::clone(adapters.switches());
         let switchboard = Switchboard::new(Arc::clone(&control.switches), switches, worker.clone());
         switchboard.read().await?;
+        let tenant = TenantId::default();
+        let gate = Gate::new(Arc::clone(&control.keys), tenant.clone(), Arc::clone(&host.clock), access);
         let state = AppState::new(Parts {
             host,
             control,
             switchboard,
             live,
+            gate,
             registry,
             registry_store,
             adapters,
@@ -184,7 +192,7 @@ impl Server {
             redis,
             metrics,
             findings,
-            tenant: TenantId::default(),
+            tenant,
             started: clock::now(),
             leaving: CancellationToken::new(),
             stopping: CancellationToken::new(),
@@ -204,23 +212,23 @@ impl Server {
         }
         // Runs are recorded with its hash.
         backend.stores().blobs.put(config.prices.to_json().as_bytes()).await?;
-        Ok((Self::on(&backend, config, Brings::Skills).await?, backend))
+        Ok((Self::on(&backend, config, Brings::Skills, config.listen.access).await?, backend))
     }
 
-    /// The API on a database that others may be working on. It registers nothing, changes no tables and advances no
-    /// runs.
+    /// The API on a database that others may be working on, for whoever can open that. It registers nothing, changes no
+    /// tables and advances no runs.
     ///
     /// # Errors
     /// As [`Server::from_config`]; tables that lack changes of this release.
     pub async fn beside(config: &Config) -> Result<(Self, Backend), Failure> {
         let backend = Backend::open_as_it_is(&config.database).await?;
-        let server = Self::on(&backend, config, Brings::Nothing).await?;
+        let server = Self::on(&backend, config, Brings::Nothing, Access::Open).await?;
         // What is created here is left for a server to advance.
         server.state.worker.stop();
         Ok((server, backend))
     }
 
-    async fn on(backend: &Backend, config: &Config, brings: Brings) -> Result<Self, Failure> {
+    async fn on(backend: &Backend, config: &Config, brings: Brings, access: Access) -> Result<Self, Failure> {
         let metrics = Metrics::new()?;
         backend.measure(&metrics);
         let redis = match &config.redis {
@@ -256,6 +264,7 @@ impl Server {
             live,
             metrics,
             log_skill_params: config.log.skill_params,
+            access,
         })
         .await
     }
@@ -294,6 +303,7 @@ impl Server {
             tokio::spawn(backlog::keep_counting(state.clone(), done.clone())),
             tokio::spawn(schedule::run(state.clone(), done.clone())),
             tokio::spawn(llm::keep_sweeping(state.clone(), done.clone())),
+            tokio::spawn(state.gate.clone().keep_noting(done.clone())),
         ];
         if let (Some(redis), Some(backend)) = (&state.redis, backend) {
             backend.tell(redis.hints().clone());
@@ -303,14 +313,15 @@ impl Server {
     }
 }
 
-/// Runs the process that settings describe until `shutdown` resolves. `listening` is told once requests are answered.
+/// Runs the process that settings describe until `shutdown` resolves. `listening` is told once requests are answered, and
+/// given the first API key if this process has made it: nobody else will show it.
 ///
 /// # Errors
 /// As [`Server::from_config`]; an address that can't be listened on.
 pub async fn run(
     role: Role,
     config: &Config,
-    listening: impl FnOnce(SocketAddr, &Backend, &AppState),
+    listening: impl FnOnce(SocketAddr, &Backend, &AppState, Option<KeyText>),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let address = config.listen.address();
@@ -321,7 +332,11 @@ pub async fn run(
     let listener = TcpListener::bind(address).await.map_err(taken)?;
     let (server, backend) = Server::from_config(config).await?;
     let running = server.start(role);
-    listening(listener.local_addr().map_err(taken)?, &backend, running.state());
+    let first_key = match role {
+        Role::Serve => running.state().gate.make_first().await?,
+        Role::Worker => None,
+    };
+    listening(listener.local_addr().map_err(taken)?, &backend, running.state(), first_key);
     let served = running.serve(listener, leave_after(role, config), shutdown).await;
     backend.close().await;
     served

@@ -9,6 +9,7 @@ mod document;
 mod errors;
 mod follow;
 mod health;
+mod keys;
 mod money;
 mod mutated;
 mod pause;

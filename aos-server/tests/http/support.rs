@@ -20,6 +20,7 @@ use aos_core::workflow::{Plan, PlanBuilder};
 use aos_core::{Failure, Payload, codes};
 use aos_server::backend::Control;
 use aos_server::clock::SystemClock;
+use aos_server::config::Access;
 use aos_server::hub::Hub;
 use aos_server::server::{Ingredients, Role, Running, Server};
 use aos_server::state::AppState;
@@ -68,17 +69,28 @@ impl Api {
 
     /// One that accepts only so many queued runs.
     pub async fn bounded(concurrency: usize, max_queued: u64) -> Self {
-        Self::controlled(concurrency, max_queued, control()).await
+        Self::controlled(concurrency, max_queued, control(), Access::Open, Arc::new(SystemClock)).await
     }
 
     /// One whose schedules go by a clock of their own.
     pub async fn scheduled(clock: &VirtualClock) -> Self {
         let schedules = Arc::new(MemorySchedules::new(Arc::new(clock.clone())));
-        Self::controlled(8, 0, Control { schedules, ..control() }).await
+        Self::controlled(8, 0, Control { schedules, ..control() }, Access::Open, Arc::new(SystemClock)).await
     }
 
-    async fn controlled(concurrency: usize, max_queued: u64, control: Control) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    /// One that may want API keys, and goes by a clock of its own.
+    pub async fn guarded(access: Access, clock: &VirtualClock) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(clock.clone());
+        Self::controlled(8, 0, Control::in_memory(&clock), access, clock).await
+    }
+
+    async fn controlled(
+        concurrency: usize,
+        max_queued: u64,
+        control: Control,
+        access: Access,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let store = MemoryStore::new(Arc::clone(&clock));
         let blobs = store.blobs();
         let store = Arc::new(store);
@@ -103,6 +115,7 @@ impl Api {
             max_queued,
             metrics: Metrics::new().unwrap(),
             log_skill_params: false,
+            access,
         })
         .await
         .unwrap();

@@ -14,6 +14,7 @@ use aos_core::workflow::{Definition, Plan};
 use aos_core::{Failure, Payload};
 use aos_server::backend::Backend;
 use aos_server::clock::SystemClock;
+use aos_server::config::Access;
 use aos_server::hub::Hub;
 use aos_server::server::{Ingredients, Role, Server};
 use aos_server::telemetry::Metrics;
@@ -99,6 +100,7 @@ pub async fn serve(backend: Backend) -> Result<Served> {
         max_queued: 0,
         metrics: Metrics::new()?,
         log_skill_params: false,
+        access: Access::Open,
     })
     .await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
