@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aos_core::id::{ApiKeyId, TenantId};
 use aos_core::keys::{ApiKey, KeyState, KeyStore, KeyText, NewKey, Scope};
@@ -37,13 +37,13 @@ struct Parts {
     access: Access,
     known: Mutex<HashMap<ApiKeyId, Known>>,
     /// When it was last looked whether there is any key, and whether there was one.
-    any: Mutex<Option<(Instant, bool)>>,
+    any: Mutex<Option<(Timestamp, bool)>>,
     uses: Mutex<HashMap<ApiKeyId, Timestamp>>,
 }
 
 struct Known {
     key: Option<ApiKey>,
-    at: Instant,
+    at: Timestamp,
 }
 
 /// Who asks.
@@ -165,12 +165,18 @@ impl Gate {
         }
     }
 
+    /// Whether what was known at a time is still believed. What is later than now is from a clock that went back.
+    fn is_fresh(&self, at: Timestamp) -> bool {
+        let now = self.0.clock.now();
+        at <= now && now < at.saturating_add(BELIEVED)
+    }
+
     async fn look_up(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, StoreError> {
         // The guard is gone before the store is asked.
-        if let Some(known) = lock(&self.0.known).get(id).filter(|known| known.at.elapsed() < BELIEVED) {
+        if let Some(known) = lock(&self.0.known).get(id).filter(|known| self.is_fresh(known.at)) {
             return Ok(known.key.clone());
         }
-        let at = Instant::now();
+        let at = self.0.clock.now();
         let key = self.0.keys.get(&self.0.tenant, id).await?;
         let mut known = lock(&self.0.known);
         if known.len() >= MAX_KNOWN {
@@ -186,10 +192,10 @@ impl Gate {
             Access::Keys => return Ok(true),
             Access::KeysIfAny => {}
         }
-        if let Some((_, any)) = lock(&self.0.any).filter(|(at, _)| at.elapsed() < BELIEVED) {
+        if let Some((_, any)) = lock(&self.0.any).filter(|(at, _)| self.is_fresh(*at)) {
             return Ok(any);
         }
-        let at = Instant::now();
+        let at = self.0.clock.now();
         let any = !self.0.keys.list(&self.0.tenant).await?.is_empty();
         *lock(&self.0.any) = Some((at, any));
         Ok(any)
@@ -227,4 +233,94 @@ fn unauthenticated(why: &str) -> Failure {
 /// Every change under the lock is one call.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use aos_core::memory::{MemoryKeys, VirtualClock};
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    /// Two processes on one store.
+    fn gates(access: Access) -> (VirtualClock, Arc<dyn KeyStore>, [Gate; 2]) {
+        let time = VirtualClock::default();
+        let clock: Arc<dyn Clock> = Arc::new(time.clone());
+        let keys: Arc<dyn KeyStore> = Arc::new(MemoryKeys::new(Arc::clone(&clock)));
+        let gates =
+            std::array::from_fn(|_| Gate::new(Arc::clone(&keys), TenantId::default(), Arc::clone(&clock), access));
+        (time, keys, gates)
+    }
+
+    fn headers(text: &KeyText) -> HeaderMap {
+        HeaderMap::from_iter([(header::AUTHORIZATION, format!("bearer  {}", text.expose()).parse().unwrap())])
+    }
+
+    #[tokio::test]
+    async fn a_revoked_key_is_refused_everywhere_within_two_seconds() {
+        let (time, keys, [here, there]) = gates(Access::Keys);
+        let text = here.make_first().await.unwrap().unwrap();
+        assert_eq!(there.make_first().await.unwrap(), None, "one shows the first key");
+        let headers = headers(&text);
+        for gate in [&here, &there] {
+            assert_eq!(gate.admit(&headers, Scope::Admin).await.unwrap().scope(), Scope::Admin);
+        }
+        keys.revoke(&TenantId::default(), text.id(), "ops").await.unwrap();
+        here.forget(text.id());
+        assert_eq!(here.admit(&headers, Scope::Read).await.unwrap_err().code, codes::UNAUTHENTICATED, "at once here");
+        time.advance(Duration::from_secs(2));
+        assert_eq!(there.admit(&headers, Scope::Read).await.unwrap_err().code, codes::UNAUTHENTICATED);
+    }
+
+    #[tokio::test]
+    async fn the_first_key_closes_every_process_within_two_seconds() {
+        let (time, keys, [here, there]) = gates(Access::KeysIfAny);
+        let nobody = HeaderMap::new();
+        assert_eq!(there.admit(&nobody, Scope::Admin).await.unwrap(), Caller::Anybody);
+        let text = new_text().unwrap();
+        let new = NewKey {
+            tenant: TenantId::default(),
+            id: text.id().clone(),
+            hash: text.hash(),
+            label: "first".into(),
+            scope: Scope::Read,
+            expires_at: None,
+            by: "ops".into(),
+        };
+        keys.create(new).await.unwrap();
+        time.advance(Duration::from_secs(2));
+        for gate in [&here, &there] {
+            assert_eq!(gate.admit(&nobody, Scope::Read).await.unwrap_err().code, codes::UNAUTHENTICATED);
+        }
+        assert_eq!(here.admit(&headers(&text), Scope::Run).await.unwrap_err().code, codes::FORBIDDEN);
+    }
+
+    #[tokio::test]
+    async fn uses_are_noted_at_the_end_at_the_latest() {
+        let (_, keys, [gate, _]) = gates(Access::Keys);
+        let text = gate.make_first().await.unwrap().unwrap();
+        gate.admit(&headers(&text), Scope::Read).await.unwrap();
+        let done = CancellationToken::new();
+        done.cancel();
+        gate.keep_noting(done).await;
+        let key = keys.get(&TenantId::default(), text.id()).await.unwrap().unwrap();
+        assert_eq!(key.used_at, Some(key.created_at));
+    }
+
+    #[test]
+    fn headers_that_hold_no_key_are_told_from_none() {
+        for (name, value, expected) in [
+            ("authorization", "Bearer x", Ok(Some("x"))),
+            ("authorization", "bearer   x ", Ok(Some("x"))),
+            ("x-api-key", "x", Ok(Some("x"))),
+            ("accept", "x", Ok(None)),
+            ("authorization", "x", Err(())),
+            ("authorization", "Basic x", Err(())),
+            ("authorization", "Bearer", Err(())),
+        ] {
+            let headers = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))]);
+            assert_eq!(sent(&headers).map_err(drop), expected, "{name}: {value}");
+        }
+        assert_eq!(sent(&HeaderMap::new()), Ok(None));
+    }
 }

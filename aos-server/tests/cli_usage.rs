@@ -133,7 +133,7 @@ fn wrong_settings_stop_what_needs_them_all_at_once() {
     let place = Place::new();
     place.write("aos.toml", "LOG_LEVLE = 'debug'\n");
     let mut command = place.command(&["serve", "--port", "banana"]);
-    command.env("AOS_CONFIG", "aos.toml").env("HOST", "0.0.0.0").env("ANTHROPIC_API_KEY", "sk hunter2");
+    command.env("AOS_CONFIG", "aos.toml").env("HOST", "example.com").env("ANTHROPIC_API_KEY", "sk hunter2");
     let done = run(&mut command, b"").exits(2).says("error: ERR_INVALID_SETTING: 4 settings are wrong");
     for part in [
         "LOG_LEVLE (aos.toml)",

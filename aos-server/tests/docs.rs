@@ -36,6 +36,11 @@ fn agents() {
 }
 
 #[test]
+fn security() {
+    check("docs/src/security.md");
+}
+
+#[test]
 fn schedules() {
     check("docs/src/schedules.md");
 }

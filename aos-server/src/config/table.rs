@@ -75,7 +75,7 @@ settings! {
     "Client and files": {
         CONFIG = "AOS_CONFIG", "the path of a TOML file", None, "/etc/aos/aos.toml", plain, "File with the same keys as this page, `KEY = value` each. The environment wins over the file, flags win over both.";
         URL = "AOS_URL", "an http or https URL without user, query or fragment", Some("http://127.0.0.1:8000"), "https://aos.internal.example", plain, "Server that `runs` and the other client commands talk to.";
-        API_KEY = "AOS_API_KEY", "an API key", None, "aos_…", secret, "Key that client commands send to it; see `aos-server keys`.";
+        API_KEY = "AOS_API_KEY", "an API key", None, "aos_1f0a9c33d2b84e57_", secret, "Key that client commands send to it; see `aos-server keys`.";
     }
 }
 
