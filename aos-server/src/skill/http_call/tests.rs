@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::guard::tests::PRIVATE_HOSTS;
+use super::guard::tests::private_hosts;
 use super::*;
 
 mod exchange;

@@ -2,24 +2,50 @@
 
 use super::*;
 
+/// Three ways to every one of them: named in the URL, behind a redirect, and by a name that was another address's when it
+/// was looked up before. Whatever of this machine they are, nobody connects.
 #[tokio::test]
-async fn every_private_address_is_blocked_direct_and_behind_a_redirect() {
-    let server = Server::start(|request| {
+async fn every_private_address_is_blocked_direct_redirected_and_rebound() {
+    // Of all addresses of this machine, those of IPv4 included.
+    let canary = TcpListener::bind("[::]:0").await.unwrap();
+    let port = canary.local_addr().unwrap().port();
+    let server = Server::start(move |request| {
         let path = request.split(' ').nth(1).unwrap_or_default();
-        let index: usize = path.trim_start_matches('/').parse().unwrap();
-        response("302 Found", &[("location", &format!("http://{}/", PRIVATE_HOSTS[index]))], b"")
+        let (way, index) = path.trim_start_matches('/').split_once('/').unwrap();
+        let index: usize = index.parse().unwrap();
+        let host = if way == "named" { private_hosts()[index].0.to_owned() } else { format!("r{index}.test") };
+        let status = ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"][index % 4];
+        response(status, &[("location", &format!("http://{host}:{port}/"))], b"")
     })
     .await;
+    let here = server.address;
+    // A name is the redirecting server's at first, and from then on the address of its row.
+    let known: Mutex<Vec<String>> = Mutex::default();
+    let rebinding: Lookup = Arc::new(move |name| {
+        let index: usize = name.trim_start_matches('r').trim_end_matches(".test").parse().unwrap();
+        let mut known = known.lock().unwrap();
+        let address = if known.contains(&name) { private_hosts()[index].1 } else { here.ip() };
+        known.push(name);
+        Box::pin(async move { Ok(vec![address]) })
+    });
     // Only the redirecting server itself is open.
-    let skill = HttpCall::new(AllowList::parse(&server.address.to_string()).unwrap()).unwrap();
-    for (index, host) in PRIVATE_HOSTS.iter().enumerate() {
-        for url in [format!("http://{host}/"), server.url(&format!("/{index}"))] {
+    let skill = HttpCall::with_lookup(AllowList::parse(&here.to_string()).unwrap(), rebinding).unwrap();
+    let rows = private_hosts();
+    for (index, (host, address)) in rows.iter().enumerate() {
+        for url in [
+            format!("http://{host}:{port}/"),
+            server.url(&format!("/named/{index}")),
+            format!("http://r{index}.test:{}/rebound/{index}", here.port()),
+        ] {
             let failure = run_with(&skill, json!({"url": url})).await.unwrap_err();
             assert_eq!((&failure.code, failure.retryable), (&codes::HTTP_BLOCKED, false), "{host} by {url}: {failure}");
             assert!(failure.message.contains("AOS_HTTP_ALLOW"), "{failure}");
+            assert!(failure.message.contains(&address.to_string()), "{host} by {url}: {failure}");
         }
     }
-    assert_eq!(server.requests().len(), PRIVATE_HOSTS.len());
+    assert_eq!(server.requests().len(), 2 * rows.len());
+    let connected = tokio::time::timeout(Duration::ZERO, canary.accept()).await;
+    assert!(connected.is_err(), "somebody connected: {connected:?}");
 }
 
 #[tokio::test]
