@@ -11,6 +11,9 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use aos_testkit::service::claude::MockClaude;
+use tempfile::TempDir;
+
 const BINARY: &str = env!("CARGO_BIN_EXE_aos-server");
 const SERVE: &str = "cargo run --release -p aos-server";
 const MARK: &str = "@@@ block";
@@ -23,6 +26,19 @@ fn readme() {
 #[test]
 fn getting_started_with_the_server() {
     check("docs/src/getting-started-server.md");
+}
+
+/// With a provider, since the page is about one.
+#[test]
+fn models() {
+    let claude = MockClaude::start().unwrap();
+    claude.add_key("new", "sk-ant-new-key");
+    let place = place();
+    std::fs::write(place.path().join("anthropic.key"), format!("{}\n", claude.key())).unwrap();
+    std::fs::write(place.path().join("new.key"), "sk-ant-new-key\n").unwrap();
+    let provider = claude.base_url();
+    let settings = [("ANTHROPIC_API_KEY_FILE", "anthropic.key"), ("ANTHROPIC_BASE_URL", &*provider)];
+    execute("docs/src/models.md", &place, &settings);
 }
 
 #[test]
@@ -91,11 +107,12 @@ struct Server {
 }
 
 impl Server {
-    fn start(directory: &Path) -> Self {
+    fn start(directory: &Path, settings: &[(&str, &str)]) -> Self {
         let mut process = Command::new(BINARY)
             .current_dir(directory)
             .env_clear()
             .env("PORT", "0")
+            .envs(settings.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -118,14 +135,26 @@ impl Drop for Server {
 }
 
 fn check(page: &str) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let blocks = blocks(&std::fs::read_to_string(root.join(page)).unwrap());
-    assert!(blocks.len() > 3, "{page} has lost its commands");
+    execute(page, &place(), &[]);
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// A directory that looks like the repository's to commands.
+fn place() -> TempDir {
     let place = tempfile::tempdir().unwrap();
     for name in ["docs", "aos-testkit"] {
-        std::os::unix::fs::symlink(root.join(name), place.path().join(name)).unwrap();
+        std::os::unix::fs::symlink(root().join(name), place.path().join(name)).unwrap();
     }
-    let server = Server::start(place.path());
+    place
+}
+
+fn execute(page: &str, place: &TempDir, settings: &[(&str, &str)]) {
+    let blocks = blocks(&std::fs::read_to_string(root().join(page)).unwrap());
+    assert!(blocks.len() > 3, "{page} has lost its commands");
+    let server = Server::start(place.path(), settings);
     let mut script = String::from("exec 2>&1\n");
     for block in &blocks {
         let commands = block
