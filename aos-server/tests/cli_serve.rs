@@ -202,15 +202,35 @@ fn logs_go_where_settings_say() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let parsed = |text: String| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
-    // Each writer looks at the clock for itself.
-    let timeless = |mut lines: Vec<Value>| {
-        lines.iter_mut().for_each(|line| assert!(line["timestamp"].take().is_string(), "{line}"));
-        lines
-    };
-    let lines = parsed(read());
-    assert_eq!(timeless(parsed(place.read("err"))), timeless(lines.clone()), "both have the same lines");
+    let lines: Vec<Value> = place.read("err").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().all(|line| line["timestamp"].is_string()), "{lines:?}");
     let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    // The same in the file, for `grep`.
+    let text = read();
+    assert_eq!(text.lines().count(), messages.len(), "{text}");
+    for (line, message) in text.lines().zip(&messages) {
+        assert!(line.contains(message) && !line.starts_with('{'), "{line}");
+    }
     assert!(messages[0].contains("did you mean AOS_HTTP_ALLOW?"), "{messages:?}");
     assert!(messages.iter().any(|message| message.starts_with("listening on http://127.0.0.1:")), "{messages:?}");
+}
+
+/// Whoever reads lines of JSON gets nothing else, the first key included; the file has no key.
+#[test]
+fn the_first_key_is_a_line_of_json_where_all_lines_are() {
+    let place = Place::new();
+    let mut command = place.command(&["serve", "--port", "0", "--host", "0.0.0.0"]);
+    command.env("LOG_FORMAT", "json").env("LOG_FILE", "aos.log");
+    let err = std::fs::File::create(place.path("err")).unwrap();
+    let mut child = command.stdout(Stdio::null()).stderr(err).spawn().unwrap();
+    while !std::fs::read_to_string(place.path("aos.log")).unwrap_or_default().contains("curl ") {
+        assert_eq!(child.try_wait().unwrap(), None, "{}", place.read("err"));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let lines: Vec<Value> = place.read("err").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let keys: Vec<_> = lines.iter().filter_map(|line| line["api_key"].as_str()).collect();
+    assert!(keys.len() == 1 && keys[0].starts_with("aos_"), "{lines:?}");
+    assert!(!place.read("aos.log").contains(keys[0]));
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use aos_core::keys::KeyText;
 use aos_core::llm::AdapterStatus;
+use serde_json::json;
 
 use super::process::{start_logging, until_asked, url};
 use super::settings;
@@ -14,13 +15,14 @@ use crate::cli::ServeArgs;
 use crate::config::{Config, Sources};
 use crate::server::{self, Role};
 use crate::state::AppState;
+use crate::telemetry::log::LogFormat;
 
 pub async fn run(sources: Sources, args: &ServeArgs) -> CommandResult {
     let config = settings::for_server(sources, args).map_err(settings::wrong)?;
     start_logging(&config)?;
     let listening = |address: SocketAddr, backend: &Backend, state: &AppState, first_key: Option<KeyText>| {
         if let Some(key) = first_key {
-            show_once(&key);
+            show_once(&key, config.log.format);
         }
         first_screen(&config, address, backend, &state.adapters.list())
             .iter()
@@ -30,12 +32,16 @@ pub async fn run(sources: Sources, args: &ServeArgs) -> CommandResult {
 }
 
 /// The first key, past the log, which may be kept and copied.
-fn show_once(key: &KeyText) {
-    let text = format!(
-        "\nThere was no API key yet. This one is for everything, and it is shown only now:\n\n    {}\n\n\
-         Commands send it as AOS_API_KEY, programs as `authorization: Bearer …`. `aos-server keys` makes more.\n\n",
-        key.expose()
-    );
+fn show_once(key: &KeyText, format: LogFormat) {
+    let what = "There was no API key yet. This one is for everything, and it is shown only now";
+    let text = match format {
+        LogFormat::Json => format!("{}\n", json!({"level": "WARN", "message": what, "api_key": key.expose()})),
+        LogFormat::Text => format!(
+            "\n{what}:\n\n    {}\n\nCommands send it as AOS_API_KEY, programs as `authorization: Bearer …`. \
+             `aos-server keys` makes more.\n\n",
+            key.expose()
+        ),
+    };
     // Without standard error nobody can be shown anything.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

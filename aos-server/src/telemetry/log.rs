@@ -1,4 +1,4 @@
-//! Log lines, as JSON (one flat object a line) or as text, to standard error and to a file.
+//! Log lines: to standard error as JSON (one flat object a line) or as text, and to a file as text, for `grep`.
 //!
 //! Fields of the spans around an event stand beside the event's own in JSON, so that
 //! `jq 'select(.request_id == "abc123")'` finds every line of a request and of the run it made; as text the same
@@ -47,13 +47,13 @@ fn filter(directives: &str) -> Result<EnvFilter, Failure> {
     })
 }
 
-/// Installs the process's logger: to standard error, and to `file` when there is one. A second call changes nothing, so
+/// Installs the process's logger: to standard error in this format, and to `file` as text when there is one. A second call changes nothing, so
 /// that tests may call it freely.
 ///
 /// # Errors
 /// [`codes::INVALID_SETTING`] for malformed directives or a file that can't be opened.
 pub fn init(directives: &str, format: LogFormat, file: Option<&Path>) -> Result<(), Failure> {
-    let file = file.map(open).transpose()?.map(|file| layer(format, Mutex::new(file)));
+    let file = file.map(open).transpose()?.map(|file| layer(LogFormat::Text, Mutex::new(file)));
     let layers: Vec<_> = file.into_iter().chain([layer(format, io::stderr)]).collect();
     // The only way to fail is that a logger is installed already.
     let _ = Registry::default().with(layers).with(filter(directives)?).try_init();
