@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command that prints its figures")]
 
+mod idle;
 mod llm;
 mod load;
 mod percentile;
@@ -23,6 +24,8 @@ enum Command {
     Soak(w1::soak::Options),
     /// What AOS adds to a call of a model, beside direct calls of the same provider.
     Llm(llm::Options),
+    /// What a server takes that has nothing to do: time to be ready, memory.
+    Idle(idle::Options),
     /// Lists, claims and retention beside a million ended runs and a long queue, on Postgres.
     Tables(tables::Options),
 }
@@ -33,6 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::W1(options) => w1::run(&options).await,
         Command::Soak(options) => w1::soak::run(&options).await,
         Command::Llm(options) => llm::run(&options).await,
+        Command::Idle(options) => idle::run(&options).await,
         Command::Tables(options) => tables::run(&options).await,
     }
 }
