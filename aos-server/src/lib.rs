@@ -13,6 +13,7 @@ pub mod http;
 pub mod hub;
 pub mod llm;
 pub mod plans;
+pub mod redact;
 pub mod schedule;
 pub mod server;
 pub mod skill;

@@ -78,6 +78,41 @@ fn a_worker_advances_what_a_server_without_one_accepts() {
 }
 
 #[test]
+fn a_request_is_found_in_the_log_files_of_all_processes_without_its_secrets() {
+    let place = Place::new();
+    let serve = [("WORKER_CONCURRENCY", "0"), ("LOG_LEVEL", "DEBUG"), ("LOG_FILE", "serve.log")];
+    let server = Process::start(&place, &["serve", "--port", "0"], &serve);
+    let work = [("LOG_SKILL_PARAMS", "true"), ("LOG_LEVEL", "DEBUG"), ("LOG_FILE", "worker.log")];
+    let worker = Process::start(&place, &["worker"], &work);
+    let create = |request: &str| {
+        let params = r#"{"to": "Ada", "password": "canary-1", "at": "postgres://aos:canary-2@db/aos"}"#;
+        let body =
+            format!(r#"{{"workflow": {{"id": "w", "steps": [{{"id": "a", "skill": "echo", "params": {params}}}]}}}}"#);
+        let (url, id) = (format!("{}/v1/runs?wait=60s", server.url), format!("x-request-id: {request}"));
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", &url, "-H", "content-type: application/json", "-H", &id, "-d", &body]);
+        assert_eq!(run(&mut curl, b"").json()["state"], "succeeded");
+    };
+    create("abc123");
+    std::fs::rename(place.path("worker.log"), place.path("worker.log.1")).unwrap();
+    create("def456");
+    assert_eq!((worker.stop(), server.stop()), (Some(0), Some(0)));
+
+    // A line about the first run may be late, and come after the file was renamed.
+    let (before, after, served) = (place.read("worker.log.1"), place.read("worker.log"), place.read("serve.log"));
+    let worked = format!("{before}{after}");
+    assert!(before.contains("LOG_SKILL_PARAMS is on") && !before.contains("def456"), "{before}");
+    assert!(after.contains("request_id=def456"), "{after}");
+    let has = |log: &str, words: &[&str]| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    for request in ["request_id=abc123", "request_id=def456"] {
+        assert!(has(&served, &[request, "answered"]), "{served}");
+        assert!(has(&worked, &[request, "run ended"]), "{worked}");
+        assert!(has(&worked, &[request, "parameters of the attempt", "Ada", "[redacted]"]), "{worked}");
+    }
+    assert!(!worked.contains("canary") && !served.contains("canary"), "{worked}{served}");
+}
+
+#[test]
 fn a_worker_without_room_is_refused() {
     let place = Place::new();
     place.aos(&["worker", "--set", "WORKER_CONCURRENCY=0"]).exits(2).says("WORKER_CONCURRENCY is 0");

@@ -19,6 +19,12 @@ pub fn start_logging(config: &Config) -> Result<(), CommandError> {
     log::init(&config.log.filter, config.log.format, config.log.file.as_deref())
         .map_err(|failure| CommandError::new(Exit::Usage, failure))?;
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    if config.log.skill_params {
+        tracing::warn!(
+            "LOG_SKILL_PARAMS is on: inputs and outputs of skills are logged (at level debug). Known forms of secrets are \
+             taken out, personal data is not"
+        );
+    }
     Ok(())
 }
 

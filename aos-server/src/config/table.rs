@@ -68,8 +68,8 @@ settings! {
     "Logs and traces": {
         LOG_LEVEL = "LOG_LEVEL", "`error`, `warn`, `info`, `debug`, `trace` or `off`, or filter directives such as `info,aos_server=debug`", Some("info"), "debug", plain, "What is logged; letter case does not matter.";
         LOG_FORMAT = "LOG_FORMAT", "`text` or `json`", Some("text"), "json", plain, "Form of a log line on standard error.";
-        LOG_FILE = "LOG_FILE", "a path", None, "/var/log/aos/backend.log", plain, "Log to this file (appended to) as well as to standard error, always as text: `grep request_id=… <file>` finds what a request did.";
-        LOG_SKILL_PARAMS = "LOG_SKILL_PARAMS", "`true` or `false`", Some("false"), "true", plain, "Log inputs and outputs of skills. They may hold personal or secret data.";
+        LOG_FILE = "LOG_FILE", "a path", None, "/var/log/aos/backend.log", plain, "Log to this file (appended to) as well as to standard error, always as text: `grep request_id=… <file>` finds what a request did. When it is renamed or deleted (`logrotate`), a new one is begun.";
+        LOG_SKILL_PARAMS = "LOG_SKILL_PARAMS", "`true` or `false`", Some("false"), "true", plain, "Log inputs and outputs of skills, at level `debug`. Known forms of secrets are taken out; personal data is not, and a warning says so at the start.";
         OTEL_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT", "an http or https URL without user, query or fragment", None, "http://127.0.0.1:4318", plain, "OTLP collector for traces.";
     }
     "Client and files": {

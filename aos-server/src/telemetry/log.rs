@@ -2,10 +2,11 @@
 //!
 //! Fields of the spans around an event stand beside the event's own in JSON, so that
 //! `jq 'select(.request_id == "abc123")'` finds every line of a request and of the run it made; as text the same
-//! line has `request_id=abc123`.
+//! line has `request_id=abc123`. Both pass [`redact`], and an event is one line whatever is in it.
+
+mod file;
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::sync::Mutex;
@@ -15,12 +16,15 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::EnvFilter;
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::format::{Format, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
+
+use self::file::LogFile;
+use crate::redact;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,8 +51,8 @@ fn filter(directives: &str) -> Result<EnvFilter, Failure> {
     })
 }
 
-/// Installs the process's logger: to standard error in this format, and to `file` as text when there is one. A second call changes nothing, so
-/// that tests may call it freely.
+/// Installs the process's logger: to standard error in this format, and to `file` as text when there is one, which may be
+/// renamed or deleted while it is written to. A second call changes nothing, so that tests may call it freely.
 ///
 /// # Errors
 /// [`codes::INVALID_SETTING`] for malformed directives or a file that can't be opened.
@@ -60,8 +64,8 @@ pub fn init(directives: &str, format: LogFormat, file: Option<&Path>) -> Result<
     Ok(())
 }
 
-fn open(path: &Path) -> Result<File, Failure> {
-    OpenOptions::new().create(true).append(true).open(path).map_err(|e| {
+fn open(path: &Path) -> Result<LogFile, Failure> {
+    LogFile::open(path).map_err(|e| {
         Failure::new(
             codes::INVALID_SETTING,
             format!("LOG_FILE is {:?}: it can't be opened for appending: {e}", path.display()),
@@ -77,7 +81,7 @@ where
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
     match format {
         LogFormat::Json => layer.fmt_fields(JsonFields::new()).event_format(FlatJson).boxed(),
-        LogFormat::Text => layer.with_target(false).boxed(),
+        LogFormat::Text => layer.event_format(OneLine(Format::default().with_target(false).with_ansi(false))).boxed(),
     }
 }
 
@@ -104,7 +108,26 @@ where
                 line.entry(name).or_insert(value);
             }
         }
-        writeln!(writer, "{}", Value::Object(line))
+        let mut line = Value::Object(line);
+        redact::json(&mut line);
+        writeln!(writer, "{line}")
+    }
+}
+
+/// Another format's text, without secrets and on one line: nobody's words may look like a line of their own.
+struct OneLine<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for OneLine<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = String::new();
+        self.0.format_event(ctx, Writer::new(&mut line), event)?;
+        let clean = redact::text(line.trim_end_matches('\n'));
+        writeln!(writer, "{}", clean.replace('\r', "\\r").replace('\n', "\\n"))
     }
 }
 
@@ -163,6 +186,10 @@ mod tests {
     }
 
     fn logged(format: LogFormat) -> String {
+        logged_by(format, || tracing::info!(cost_cents = 1.5, "finished \"well\""))
+    }
+
+    fn logged_by(format: LogFormat, log: impl FnOnce()) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
         let layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = vec![layer(format, move || writer.clone())];
@@ -171,7 +198,7 @@ mod tests {
             let _outer = outer.enter();
             let inner = tracing::info_span!("run", run = "r1");
             let _inner = inner.enter();
-            tracing::info!(cost_cents = 1.5, "finished \"well\"");
+            log();
         });
         String::from_utf8(captured.0.lock().unwrap().clone()).unwrap()
     }
@@ -190,5 +217,17 @@ mod tests {
     fn text_lines_carry_the_request_id() {
         let line = logged(LogFormat::Text);
         assert!(line.contains("request_id=abc123"), "{line}");
+    }
+    #[test]
+    fn lines_have_no_secrets_and_are_one_line_each() {
+        for format in [LogFormat::Json, LogFormat::Text] {
+            let input = r#"{"password":"canary","to":"a"}"#;
+            let lines = logged_by(format, || {
+                tracing::warn!(input, error = "postgres://aos:canary@db/aos", "two\nlines, Bearer canary0123456789");
+            });
+            assert!(!lines.contains("canary"), "{format:?}: {lines}");
+            assert_eq!(lines.matches(redact::REDACTED).count(), 3, "{format:?}: {lines}");
+            assert_eq!(lines.lines().count(), 1, "{format:?}: {lines}");
+        }
     }
 }
