@@ -8,7 +8,7 @@ use crate::BoxFuture;
 use crate::canonical::Hash;
 use crate::error::{Failure, codes};
 use crate::event::{Fork, RunStatus};
-use crate::id::{RunId, TenantId, WorkerId, WorkflowId};
+use crate::id::{ApiKeyId, RunId, TenantId, WorkerId, WorkflowId};
 use crate::journal::Line;
 use crate::money::Money;
 use crate::payload::Payload;
@@ -112,6 +112,8 @@ pub struct NewRun {
     pub idempotency_key: Option<String>,
     /// The request that created it, for tracing.
     pub request_id: Option<String>,
+    /// The API key by which it was asked for: what its model calls cost counts for that.
+    pub api_key: Option<ApiKeyId>,
     /// How urgent it is.
     pub priority: Priority,
     /// It is not claimed before this time of the store's clock.

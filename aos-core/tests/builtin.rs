@@ -25,6 +25,7 @@ fn call(input: Payload) -> SkillCall {
         run: RunId::new("r").expect("a run id"),
         tenant: TenantId::default(),
         workflow: None,
+        api_key: None,
         effect: EffectId::new("e").expect("an effect id"),
         attempt: 1,
         idempotency_key: "k".into(),

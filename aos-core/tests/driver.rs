@@ -114,6 +114,7 @@ fn new_run(host: &Host, plan: &Arc<Plan>, run: &str, input: Payload) -> NewRun {
         forked_from: None,
         idempotency_key: None,
         request_id: None,
+        api_key: None,
         priority: Priority::default(),
         start_at: None,
     }

@@ -114,6 +114,7 @@ fn trial(pause_at: u32) -> (Hash, u32, bool) {
             forked_from: None,
             idempotency_key: None,
             request_id: None,
+            api_key: None,
             priority: Priority::default(),
             start_at: None,
         };

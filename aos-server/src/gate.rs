@@ -69,6 +69,14 @@ impl Caller {
         }
     }
 
+    /// The name of the key.
+    pub fn key(&self) -> Option<ApiKeyId> {
+        match self {
+            Self::Anybody => None,
+            Self::Key { id, .. } => Some(id.clone()),
+        }
+    }
+
     /// The caller as log lines have it.
     pub fn as_str(&self) -> &str {
         match self {

@@ -93,6 +93,7 @@ async fn append_to(stores: SqliteStores, id: String) {
         forked_from: None,
         idempotency_key: None,
         request_id: None,
+        api_key: None,
         priority: Priority::default(),
         start_at: None,
     };

@@ -100,6 +100,7 @@ async fn run(stores: &SqliteStores, id: &str, took: &mut Vec<Duration>) {
         forked_from: None,
         idempotency_key: None,
         request_id: None,
+        api_key: None,
         priority: Priority::default(),
         start_at: None,
     };

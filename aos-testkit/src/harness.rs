@@ -317,6 +317,7 @@ impl Harness {
             forked_from: None,
             idempotency_key: None,
             request_id: None,
+            api_key: None,
             priority: Priority::default(),
             start_at: None,
         };

@@ -134,6 +134,7 @@ fn dispatch(criterion: &mut Criterion) {
         run: RunId::new("bench").unwrap(),
         tenant: TenantId::default(),
         workflow: None,
+        api_key: None,
         effect: EffectId::new("work:1").unwrap(),
         attempt: 1,
         idempotency_key: "key".into(),

@@ -14,7 +14,7 @@ use crate::driver::Host;
 use crate::driver::child::{self, Parent};
 use crate::error::{Failure, codes};
 use crate::event::{CallEffect, Fact, HostEffect};
-use crate::id::EffectId;
+use crate::id::{ApiKeyId, EffectId};
 use crate::queue::Priority;
 use crate::runs::{Lease, NewRun};
 use crate::skill::{CrashClass, SkillCall, SkillResult, missing};
@@ -25,6 +25,7 @@ pub(super) struct InFlight<'a> {
     workflow: WorkflowVersion,
     /// The run's own, which its children inherit.
     priority: Priority,
+    api_key: Option<ApiKeyId>,
     futures: FuturesUnordered<Abortable<BoxFuture<'a, Fact>>>,
     handles: HashMap<EffectId, Handle>,
 }
@@ -39,8 +40,8 @@ struct Handle {
 
 impl<'a> InFlight<'a> {
     pub(super) fn new(run: &NewRun) -> Self {
-        let (workflow, priority) = (run.workflow.clone(), run.priority);
-        Self { workflow, priority, futures: FuturesUnordered::new(), handles: HashMap::new() }
+        let (workflow, priority, api_key) = (run.workflow.clone(), run.priority, run.api_key.clone());
+        Self { workflow, priority, api_key, futures: FuturesUnordered::new(), handles: HashMap::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -56,13 +57,14 @@ impl<'a> InFlight<'a> {
         let waiting = Arc::<AtomicBool>::default();
         let (name, pure, future): (_, _, BoxFuture<'a, Fact>) = match effect {
             HostEffect::Call(call) => {
-                let (name, is_pure, workflow) =
-                    (call.effect.clone(), call.crash == CrashClass::Pure, self.workflow.clone());
-                (name, is_pure, Box::pin(execute(host, lease, workflow, call)))
+                let (name, is_pure) = (call.effect.clone(), call.crash == CrashClass::Pure);
+                let of = (self.workflow.clone(), self.api_key.clone());
+                (name, is_pure, Box::pin(execute(host, lease, of, call)))
             }
             HostEffect::Child(child) => {
                 let name = child.effect.clone();
-                let parent = Parent { lease, priority: self.priority, waiting: Arc::clone(&waiting) };
+                let (priority, api_key) = (self.priority, self.api_key.clone());
+                let parent = Parent { lease, priority, api_key, waiting: Arc::clone(&waiting) };
                 (name, false, Box::pin(child::execute(host, parent, child)))
             }
             HostEffect::Abort { effect } => {
@@ -114,9 +116,12 @@ impl<'a> InFlight<'a> {
     }
 }
 
-async fn execute(host: &Host, lease: Lease, workflow: WorkflowVersion, call: CallEffect) -> Fact {
+/// What a skill is told of the run.
+type Of = (WorkflowVersion, Option<ApiKeyId>);
+
+async fn execute(host: &Host, lease: Lease, of: Of, call: CallEffect) -> Fact {
     let begun = host.now();
-    let result = attempt(host, &lease, workflow, &call).await;
+    let result = attempt(host, &lease, of, &call).await;
     host.observer.attempt_ended(&lease, &call, host.now().since(begun), &result);
     let CallEffect { effect, attempt, .. } = call;
     match result {
@@ -125,12 +130,13 @@ async fn execute(host: &Host, lease: Lease, workflow: WorkflowVersion, call: Cal
     }
 }
 
-async fn attempt(host: &Host, lease: &Lease, workflow: WorkflowVersion, call: &CallEffect) -> SkillResult {
+async fn attempt(host: &Host, lease: &Lease, (workflow, api_key): Of, call: &CallEffect) -> SkillResult {
     let skill = host.skills.skill(&call.skill).ok_or_else(|| missing(&call.skill))?;
     let request = SkillCall {
         run: lease.run.clone(),
         tenant: lease.tenant.clone(),
         workflow: Some(workflow),
+        api_key,
         effect: call.effect.clone(),
         attempt: call.attempt,
         idempotency_key: call.idempotency_key(),

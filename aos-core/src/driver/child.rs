@@ -9,6 +9,7 @@ use crate::BoxFuture;
 use crate::driver::{Host, create};
 use crate::error::{Failure, codes};
 use crate::event::{ChildEffect, Fact};
+use crate::id::ApiKeyId;
 use crate::queue::Priority;
 use crate::runs::{Claim, Created, Lease, NewRun, RunRecord, RunState};
 
@@ -16,6 +17,7 @@ use crate::runs::{Claim, Created, Lease, NewRun, RunRecord, RunState};
 pub(super) struct Parent {
     pub(super) lease: Lease,
     pub(super) priority: Priority,
+    pub(super) api_key: Option<ApiKeyId>,
     /// Set once the child is somebody else's to drive.
     pub(super) waiting: Arc<AtomicBool>,
 }
@@ -93,6 +95,7 @@ async fn create_or_join(host: &Host, parent: &Parent, child: &ChildEffect) -> Re
         forked_from: None,
         idempotency_key: None,
         request_id: None,
+        api_key: parent.api_key.clone(),
         priority: parent.priority,
         start_at: None,
     };

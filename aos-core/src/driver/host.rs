@@ -197,6 +197,7 @@ impl Host {
             forked_from: options.forked_from,
             idempotency_key: None,
             request_id: None,
+            api_key: None,
             priority: Priority::default(),
             start_at: None,
         };

@@ -10,7 +10,7 @@ use super::request::LlmRequest;
 use super::response::LlmResponse;
 use super::room::Room;
 use crate::BoxFuture;
-use crate::id::{EffectId, RunId, TenantId};
+use crate::id::{ApiKeyId, EffectId, RunId, TenantId};
 use crate::money::Money;
 use crate::random::Seed;
 use crate::skill::SkillCall;
@@ -28,6 +28,8 @@ pub struct LlmCall {
     pub run: Option<RunId>,
     /// The run's workflow; `None` outside of runs.
     pub workflow: Option<WorkflowVersion>,
+    /// The API key by which the run was asked for.
+    pub api_key: Option<ApiKeyId>,
     /// The effect that asks; `None` outside of runs.
     pub effect: Option<EffectId>,
     /// Which attempt this is, from 1.
@@ -66,6 +68,7 @@ impl LlmCall {
             tenant: TenantId::default(),
             run: None,
             workflow: None,
+            api_key: None,
             effect: None,
             attempt: 1,
             fallback: 0,
@@ -85,6 +88,7 @@ impl LlmCall {
             tenant: call.tenant.clone(),
             run: Some(call.run.clone()),
             workflow: call.workflow.clone(),
+            api_key: call.api_key.clone(),
             effect: Some(call.effect.clone()),
             attempt: call.attempt,
             fallback: 0,

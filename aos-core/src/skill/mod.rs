@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::BoxFuture;
 use crate::error::{Failure, codes};
-use crate::id::{EffectId, RunId, TenantId};
+use crate::id::{ApiKeyId, EffectId, RunId, TenantId};
 use crate::money::Money;
 use crate::payload::Payload;
 use crate::random::Seed;
@@ -31,6 +31,8 @@ pub struct SkillCall {
     pub tenant: TenantId,
     /// The run's workflow, where the caller knows it.
     pub workflow: Option<WorkflowVersion>,
+    /// The API key by which the run was asked for.
+    pub api_key: Option<ApiKeyId>,
     /// The effect within the run.
     pub effect: EffectId,
     /// Which attempt this is, from 1.

@@ -29,3 +29,6 @@ BEGIN
         RETURNING created_at INTO made;
     RETURN made;
 END $$;
+
+-- By which key a run was asked for.
+ALTER TABLE run ADD COLUMN api_key text;

@@ -14,3 +14,6 @@ CREATE TABLE api_key (
     used_at INTEGER,                    -- late by up to a minute or so
     UNIQUE (tenant, id)
 ) STRICT;
+
+-- By which key a run was asked for.
+ALTER TABLE run ADD COLUMN api_key TEXT;

@@ -101,6 +101,7 @@ pub async fn run(host: &Host, job: Job, interrupted: impl Future<Output = ()>) -
         forked_from: None,
         idempotency_key: None,
         request_id: None,
+        api_key: None,
         priority: Priority::default(),
         start_at: None,
     };

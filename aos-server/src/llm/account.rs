@@ -84,7 +84,7 @@ impl Account {
             fallback: call.fallback,
             adapter: adapter.to_owned(),
             model: call.request.model.clone(),
-            api_key: None,
+            api_key: call.api_key.clone(),
             request: call.request.hash()?,
             bound: None,
             book: Some(self.book.hash()),

@@ -96,6 +96,7 @@ pub async fn begin(
         forked_from: None,
         idempotency_key: due.map(|due| schedule.key(due)),
         request_id: None,
+        api_key: None,
         priority: schedule.priority,
         start_at: None,
     };

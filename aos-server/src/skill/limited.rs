@@ -214,6 +214,7 @@ mod tests {
                     run: "run".parse().unwrap(),
                     tenant: tenant.clone(),
                     workflow: None,
+                    api_key: None,
                     effect: "effect".parse().unwrap(),
                     attempt: 1,
                     idempotency_key: format!("{process}-{attempt}"),

@@ -117,6 +117,7 @@ impl Bench {
             forked_from: None,
             idempotency_key: None,
             request_id: None,
+            api_key: None,
             priority: Priority::default(),
             start_at: None,
         };

@@ -154,6 +154,18 @@ async fn a_key_is_shown_once_and_works_until_it_is_revoked() {
     }
 }
 
+/// What takes history away needs more than what makes it.
+#[tokio::test]
+async fn runs_are_deleted_by_admins_only() {
+    let (api, _clock, admin) = guarded().await;
+    let (run, _) = make(&api, &admin, json!({"label": "ops", "scope": "run"})).await;
+    let body = |action: &str| json!({"action": action, "filter": {"older_than": "1d"}, "dry_run": true});
+    for (key, action, expected) in [(&run, "cancel", 200), (&run, "purge", 403), (&admin, "purge", 200)] {
+        let answer = with_key(&api, "POST", "/v1/runs/bulk", key, Some(&body(action))).await;
+        assert_eq!(answer.status, expected, "{action}: {}", answer.text);
+    }
+}
+
 #[tokio::test]
 async fn mistakes_in_a_key_to_be_made_are_told() {
     let (api, _clock, admin) = guarded().await;

@@ -179,6 +179,7 @@ impl Api {
             forked_from: None,
             idempotency_key: None,
             request_id: None,
+            api_key: None,
             priority: Priority::default(),
             start_at: None,
         };

@@ -193,6 +193,7 @@ pub(super) fn new_run(id: &str) -> NewRun {
         forked_from: None,
         idempotency_key: None,
         request_id: None,
+        api_key: None,
         priority: Priority::default(),
         start_at: None,
     }

@@ -112,6 +112,7 @@ mod tests {
             run: RunId::new("r").unwrap(),
             tenant: TenantId::default(),
             workflow: None,
+            api_key: None,
             effect: EffectId::new(effect).unwrap(),
             attempt: 1,
             idempotency_key: String::new(),

@@ -41,6 +41,7 @@ pub(crate) fn call(input: serde_json::Value) -> SkillCall {
         run: crate::id::RunId::new("r").unwrap(),
         tenant: Default::default(),
         workflow: None,
+        api_key: None,
         effect: crate::id::EffectId::new("e").unwrap(),
         attempt: 1,
         idempotency_key: "k".into(),

@@ -78,6 +78,7 @@ mod tests {
             forked_from: None,
             idempotency_key: None,
             request_id: None,
+            api_key: None,
             priority: Priority::default(),
             start_at: None,
         };

@@ -1,6 +1,6 @@
 //! Accepting runs.
 
-use aos_core::id::RunId;
+use aos_core::id::{ApiKeyId, RunId};
 use aos_core::money::Money;
 use aos_core::runs::{Created, FirstLease, Lease, NewRun, RunRecord, RunState, StoreError};
 use rusqlite::{Connection, params};
@@ -41,9 +41,9 @@ impl Creation {
             .sql(
                 "INSERT INTO run (state, epoch, worker, ready_at, tenant, run, workflow, version, plan, input,
                      input_hash, seed, budget, parent, fork_run, fork_effect, idempotency_key, request_id, created_at,
-                     priority, start_at, lane)
+                     priority, start_at, lane, api_key)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-                     ?21, ?22)
+                     ?21, ?22, ?23)
                  ON CONFLICT DO NOTHING",
             )?
             .execute(params![
@@ -69,6 +69,7 @@ impl Creation {
                 new.priority.get(),
                 new.start_at.map(millis),
                 queue::lane(new.priority, is_limited),
+                new.api_key.as_ref().map(ApiKeyId::as_str),
             ])?;
         if inserted == 0 {
             return Ok(existing(tx.conn, new)?.same_request(new)?);

@@ -25,6 +25,7 @@ fn new_run(id: &str) -> NewRun {
         forked_from: None,
         idempotency_key: None,
         request_id: None,
+        api_key: None,
         priority: Priority::default(),
         start_at: None,
     }

@@ -2,14 +2,17 @@
 
 mod work;
 
+use aos_core::codes;
+use aos_core::keys::Scope;
 use aos_core::runs::{RunRecord, RunState};
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::gate::Caller;
 use crate::http::body::Doc;
-use crate::http::problem::{ApiResult, Problem};
+use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::http::request_id::RequestId;
 use crate::http::view::StateName;
 use crate::state::{AppState, durable};
@@ -152,8 +155,13 @@ pub struct BulkRunView {
 pub async fn bulk_runs(
     State(state): State<AppState>,
     request_id: RequestId,
+    Extension(caller): Extension<Caller>,
     Doc(body): Doc<BulkBody>,
 ) -> ApiResult<Json<BulkView>> {
+    if body.action == BulkAction::Purge && !caller.scope().allows(Scope::Admin) {
+        let message = format!("the API key {} has the scope run, and deleting runs needs admin", caller.as_str());
+        return Err(ApiError::new(codes::FORBIDDEN, message));
+    }
     let bulk = Bulk::new(&state, body, request_id.as_str())?;
     Ok(Json(durable(async move { bulk.run(&state).await }).await?))
 }

@@ -12,14 +12,15 @@ use aos_core::random::Seed;
 use aos_core::runs::{NewRun, RunRecord};
 use aos_core::time::Timestamp;
 use aos_core::{Failure, codes};
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::gate::Caller;
 use crate::http::body::Doc;
 use crate::http::params::{Params, clip, duration, idempotency_key, timestamp, wait};
 use crate::http::problem::{ApiError, ApiResult, Problem};
@@ -98,6 +99,7 @@ pub async fn create_run(
     Params(query): Params<CreateQuery>,
     headers: HeaderMap,
     request_id: RequestId,
+    Extension(caller): Extension<Caller>,
     Doc(body): Doc<NewRunBody>,
 ) -> ApiResult<Response> {
     let wait = wait(query.wait.as_deref(), &headers)?;
@@ -117,6 +119,7 @@ pub async fn create_run(
         forked_from: None,
         idempotency_key: key,
         request_id: Some(request_id.as_str().into()),
+        api_key: caller.key(),
         priority: body.priority,
         start_at: start_at(&state, body.delay.as_deref(), body.start_at.as_deref())?,
     };

@@ -10,6 +10,7 @@ use aos_core::replay::{fork, fork_point, intent_point, verify_chain};
 use aos_core::runs::{Created, FirstLease, NewRun, RunRecord};
 use aos_core::skill::CrashClass;
 use aos_core::{Failure, codes};
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::gate::Caller;
 use crate::history::History;
 use crate::http::body::Doc;
 use crate::http::params::{Params, PathOf, clip, run_id, wait};
@@ -65,6 +67,7 @@ pub async fn fork_run(
     Params(query): Params<CreateQuery>,
     headers: HeaderMap,
     request_id: RequestId,
+    Extension(caller): Extension<Caller>,
     Doc(body): Doc<ForkBody>,
 ) -> ApiResult<Response> {
     let wait = wait(query.wait.as_deref(), &headers)?;
@@ -77,6 +80,7 @@ pub async fn fork_run(
         forked_from: Some(Fork { run: original.new.run.clone(), effect: effect.clone() }),
         idempotency_key: None,
         request_id: Some(request_id.as_str().into()),
+        api_key: caller.key(),
         ..original.new.clone()
     };
     let history = History::read(&state.host, &original).await?;

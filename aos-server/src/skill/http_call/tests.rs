@@ -111,6 +111,7 @@ fn call(input: Value) -> SkillCall {
         run: RunId::new("r1").unwrap(),
         tenant: TenantId::default(),
         workflow: None,
+        api_key: None,
         effect: EffectId::new("fetch").unwrap(),
         attempt: 1,
         idempotency_key: "key-1".into(),

@@ -28,6 +28,7 @@ pub async fn what_was_created_is_read_back(backend: &dyn Backend) -> Outcome {
         forked_from: Some(Fork { run: run("origin"), effect: EffectId::new("a[3]/b").unwrap() }),
         idempotency_key: Some("key \u{0} 👩‍👩‍👧".into()),
         request_id: Some("request".into()),
+        api_key: Some("0011223344556677".parse().unwrap()),
         ..new_run("everything")
     };
     let large = NewRun { input: payload(json!("x".repeat(5_000_000))), ..new_run("large") };

@@ -35,6 +35,7 @@ fn call(input: Value) -> SkillCall {
         run: RunId::new("r").unwrap(),
         tenant: TenantId::default(),
         workflow: None,
+        api_key: None,
         effect: EffectId::new("e").unwrap(),
         attempt: 1,
         idempotency_key: "k".into(),
