@@ -90,7 +90,9 @@ impl AppState {
     pub async fn ready(&self, workflow: &str) -> Result<Arc<ReadyPlan>, Failure> {
         let revision = self.registry.revision();
         let resolve = || Ok(self.registry.describe_workflow(workflow)?.plan.clone());
-        self.plans.get(&self.host, revision, PlanKey::Named(workflow.to_owned()), resolve).await
+        let ready = self.plans.get(&self.host, revision, PlanKey::Named(workflow.to_owned()), resolve).await;
+        self.metrics.registry_operation("resolve", ready.is_ok());
+        ready
     }
 
     /// Makes a run durable and begins it here if there is room; says whether it is new.
