@@ -164,7 +164,7 @@ async fn until_answered(load: &Load) {
     load.pause();
 }
 
-async fn until_ended(api: &Api) {
+pub async fn until_ended(api: &Api) {
     let (mut open, mut since) = (usize::MAX, Instant::now());
     loop {
         let runs = api.runs("queued,running,parked").await;
