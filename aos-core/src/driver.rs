@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use futures_util::future::poll_fn;
 
 pub use begin::{Begun, create};
-pub use host::{Host, NoObserver, Observer, RunReport, Stores};
+pub use host::{Attempt, Host, NoObserver, Observer, RunReport, Stores};
 
 use attempt::InFlight;
 
@@ -55,17 +55,33 @@ const FIRST_EPOCH: u64 = 1;
 /// A store that fails, a journal that is damaged, or a program that drifts from it. The lease is still held then:
 /// the caller decides whether to release it.
 pub async fn drive(host: &Host, claim: Claim) -> Result<Driven, Failure> {
+    told(host, &claim, drive_claimed(host, &claim)).await
+}
+
+/// Tells the observer how driving a claim ends.
+async fn told(
+    host: &Host,
+    claim: &Claim,
+    driving: impl Future<Output = Result<Driven, Failure>>,
+) -> Result<Driven, Failure> {
+    let begun = host.clock.monotonic();
+    let driven = driving.await;
+    host.observer.driven(claim, host.clock.monotonic().saturating_sub(begun), &driven);
+    driven
+}
+
+async fn drive_claimed(host: &Host, claim: &Claim) -> Result<Driven, Failure> {
     // Under the first lease of a run there is nothing to read, unless its creation wrote something or this is not the
     // first time that it is driven under it: then its first append is refused, before anything but pure skills was
     // executed.
     if claim.lease.epoch == FIRST_EPOCH && claim.record.new.forked_from.is_none() {
         let plan = host.plan(&claim.record.new.plan).await?;
-        match advance(host, &claim, start(host, &claim.record.new, plan)?).await {
+        match advance(host, claim, start(host, &claim.record.new, plan)?).await {
             Err(failure) if failure.code == codes::FENCED => {}
             driven => return driven,
         }
     }
-    advance(host, &claim, load(host, &claim).await?).await
+    advance(host, claim, load(host, claim).await?).await
 }
 
 async fn advance(host: &Host, claim: &Claim, engine: Engine) -> Result<Driven, Failure> {
@@ -131,7 +147,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(host: &'a Host, claim: &Claim, engine: Engine) -> Self {
-        let (unsaved, in_flight) = (engine.nothing(), InFlight::new(&claim.record.new));
+        let (unsaved, in_flight) = (engine.nothing(), InFlight::new(claim));
         Self { host, lease: claim.lease.clone(), engine, in_flight, unsaved }
     }
 

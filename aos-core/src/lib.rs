@@ -106,6 +106,7 @@ pub mod slots;
 pub mod switches;
 mod text;
 pub mod time;
+pub mod trace;
 pub mod workers;
 pub mod workflow;
 

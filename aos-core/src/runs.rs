@@ -15,6 +15,7 @@ use crate::payload::Payload;
 use crate::queue::{ConcurrencyLimit, Priority};
 use crate::random::Seed;
 use crate::time::Timestamp;
+use crate::trace::TraceParent;
 use crate::workflow::WorkflowVersion;
 
 /// Where a run stands, as lists and filters show it.
@@ -114,6 +115,8 @@ pub struct NewRun {
     pub request_id: Option<String>,
     /// The API key by which it was asked for: what its model calls cost counts for that.
     pub api_key: Option<ApiKeyId>,
+    /// The span it was asked for within; without one it begins a trace of its own.
+    pub trace: Option<TraceParent>,
     /// How urgent it is.
     pub priority: Priority,
     /// It is not claimed before this time of the store's clock.
@@ -121,6 +124,11 @@ pub struct NewRun {
 }
 
 impl NewRun {
+    /// The span that the run is below.
+    pub fn trace(&self) -> TraceParent {
+        self.trace.unwrap_or_else(|| TraceParent::of_run(&self.run))
+    }
+
     /// What must be equal for two creations under one idempotency key to be the same request. A child's budget is
     /// what its parent happened to have left, and doesn't count; nor does when, or how soon, the run is to start.
     pub fn fingerprint(&self) -> Hash {
@@ -223,6 +231,13 @@ pub struct Claim {
     pub lease: Lease,
     /// The run.
     pub record: RunRecord,
+}
+
+impl Claim {
+    /// The span of what the worker does with the run until it ends or is given back.
+    pub fn trace(&self) -> TraceParent {
+        self.record.new.trace().child(&format!("{}/{}", self.lease.run, self.lease.epoch))
+    }
 }
 
 /// What somebody sent to a run.

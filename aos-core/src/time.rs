@@ -157,6 +157,11 @@ impl<'de> Deserialize<'de> for Day {
 pub trait Clock: Send + Sync {
     /// The current time.
     fn now(&self) -> Timestamp;
+    /// How long ago something was that is always the same, for measuring how long things take: finer than
+    /// [`now`](Self::now), and without its steps, where the host has such a clock.
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.now().as_millis())
+    }
     /// Resolves when `deadline` has come.
     fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()>;
 }

@@ -26,6 +26,7 @@ fn call(input: Payload) -> SkillCall {
         tenant: TenantId::default(),
         workflow: None,
         api_key: None,
+        trace: None,
         effect: EffectId::new("e").expect("an effect id"),
         attempt: 1,
         idempotency_key: "k".into(),

@@ -115,6 +115,7 @@ fn new_run(host: &Host, plan: &Arc<Plan>, run: &str, input: Payload) -> NewRun {
         idempotency_key: None,
         request_id: None,
         api_key: None,
+        trace: None,
         priority: Priority::default(),
         start_at: None,
     }

@@ -115,6 +115,7 @@ fn trial(pause_at: u32) -> (Hash, u32, bool) {
             idempotency_key: None,
             request_id: None,
             api_key: None,
+            trace: None,
             priority: Priority::default(),
             start_at: None,
         };

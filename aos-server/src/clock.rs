@@ -1,5 +1,6 @@
 //! The machine's clock, behind the core's contract.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aos_core::BoxFuture;
@@ -11,6 +12,12 @@ pub fn now() -> Timestamp {
     Timestamp::EPOCH.saturating_add(since_epoch)
 }
 
+/// How long ago the process first asked.
+pub(crate) fn monotonic() -> Duration {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    BEGAN.elapsed()
+}
+
 /// The machine's clock with tokio's timer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
@@ -18,6 +25,10 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        monotonic()
     }
 
     fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()> {
@@ -62,6 +73,10 @@ impl Default for MonotonicClock {
 impl Clock for MonotonicClock {
     fn now(&self) -> Timestamp {
         self.began_at.saturating_add(self.began.elapsed())
+    }
+
+    fn monotonic(&self) -> Duration {
+        monotonic()
     }
 
     fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()> {

@@ -304,16 +304,12 @@ impl JournalStore for HeardJournal {
         let started = Instant::now();
         Box::pin(async move {
             let result = self.inner.append(append).await;
-            match &result {
-                Ok(()) => {
-                    self.metrics.append(started.elapsed());
-                    self.hub.appended(&done);
-                    if done.finished {
-                        self.verifier.verify(&done.tenant, &done.run);
-                    }
+            if result.is_ok() {
+                self.metrics.append(started.elapsed());
+                self.hub.appended(&done);
+                if done.finished {
+                    self.verifier.verify(&done.tenant, &done.run);
                 }
-                Err(StoreError::Fenced { .. }) => self.metrics.fenced(),
-                Err(_) => {}
             }
             result
         })

@@ -22,7 +22,7 @@ use crate::gate::Gate;
 use crate::hub::Hub;
 use crate::plans::{PlanKey, Plans, ReadyPlan};
 use crate::switchboard::Switchboard;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Tracer};
 use crate::worker::Worker;
 use crate::worker::report::Live;
 use crate::worker::verify::SharedFindings;
@@ -65,6 +65,8 @@ pub struct Parts {
     pub redis: Option<Redis>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where spans go.
+    pub tracer: Tracer,
     /// What replays have found.
     pub findings: SharedFindings,
     /// On whose behalf requests are answered.

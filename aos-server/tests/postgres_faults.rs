@@ -113,6 +113,7 @@ fn new_run(id: &str) -> NewRun {
         idempotency_key: None,
         request_id: None,
         api_key: None,
+        trace: None,
         priority: Priority::default(),
         start_at: None,
     }

@@ -94,6 +94,7 @@ async fn append_to(stores: SqliteStores, id: String) {
         idempotency_key: None,
         request_id: None,
         api_key: None,
+        trace: None,
         priority: Priority::default(),
         start_at: None,
     };

@@ -101,6 +101,7 @@ async fn run(stores: &SqliteStores, id: &str, took: &mut Vec<Duration>) {
         idempotency_key: None,
         request_id: None,
         api_key: None,
+        trace: None,
         priority: Priority::default(),
         start_at: None,
     };

@@ -318,6 +318,7 @@ impl Harness {
             idempotency_key: None,
             request_id: None,
             api_key: None,
+            trace: None,
             priority: Priority::default(),
             start_at: None,
         };

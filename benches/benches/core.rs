@@ -135,6 +135,7 @@ fn dispatch(criterion: &mut Criterion) {
         tenant: TenantId::default(),
         workflow: None,
         api_key: None,
+        trace: None,
         effect: EffectId::new("work:1").unwrap(),
         attempt: 1,
         idempotency_key: "key".into(),

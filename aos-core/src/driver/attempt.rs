@@ -10,22 +10,22 @@ use futures_util::future::{AbortHandle, Abortable, poll_fn};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::BoxFuture;
-use crate::driver::Host;
 use crate::driver::child::{self, Parent};
+use crate::driver::{Attempt, Host};
 use crate::error::{Failure, codes};
 use crate::event::{CallEffect, Fact, HostEffect};
 use crate::id::{ApiKeyId, EffectId};
 use crate::queue::Priority;
-use crate::runs::{Lease, NewRun};
+use crate::runs::{Claim, Lease};
 use crate::skill::{CrashClass, SkillCall, SkillResult, missing};
+use crate::trace::TraceParent;
 use crate::workflow::WorkflowVersion;
 
 /// The effects of one run that the host carries out now.
 pub(super) struct InFlight<'a> {
-    workflow: WorkflowVersion,
+    of: Of,
     /// The run's own, which its children inherit.
     priority: Priority,
-    api_key: Option<ApiKeyId>,
     futures: FuturesUnordered<Abortable<BoxFuture<'a, Fact>>>,
     handles: HashMap<EffectId, Handle>,
 }
@@ -39,9 +39,10 @@ struct Handle {
 }
 
 impl<'a> InFlight<'a> {
-    pub(super) fn new(run: &NewRun) -> Self {
-        let (workflow, priority, api_key) = (run.workflow.clone(), run.priority, run.api_key.clone());
-        Self { workflow, priority, api_key, futures: FuturesUnordered::new(), handles: HashMap::new() }
+    pub(super) fn new(claim: &Claim) -> Self {
+        let run = &claim.record.new;
+        let of = Of { workflow: run.workflow.clone(), api_key: run.api_key.clone(), trace: claim.trace() };
+        Self { of, priority: run.priority, futures: FuturesUnordered::new(), handles: HashMap::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -58,13 +59,12 @@ impl<'a> InFlight<'a> {
         let (name, pure, future): (_, _, BoxFuture<'a, Fact>) = match effect {
             HostEffect::Call(call) => {
                 let (name, is_pure) = (call.effect.clone(), call.crash == CrashClass::Pure);
-                let of = (self.workflow.clone(), self.api_key.clone());
-                (name, is_pure, Box::pin(execute(host, lease, of, call)))
+                (name, is_pure, Box::pin(execute(host, lease, self.of.clone(), call)))
             }
             HostEffect::Child(child) => {
                 let name = child.effect.clone();
-                let (priority, api_key) = (self.priority, self.api_key.clone());
-                let parent = Parent { lease, priority, api_key, waiting: Arc::clone(&waiting) };
+                let Of { api_key, trace, .. } = self.of.clone();
+                let parent = Parent { lease, priority: self.priority, api_key, trace, waiting: Arc::clone(&waiting) };
                 (name, false, Box::pin(child::execute(host, parent, child)))
             }
             HostEffect::Abort { effect } => {
@@ -117,12 +117,19 @@ impl<'a> InFlight<'a> {
 }
 
 /// What a skill is told of the run.
-type Of = (WorkflowVersion, Option<ApiKeyId>);
+#[derive(Clone)]
+struct Of {
+    workflow: WorkflowVersion,
+    api_key: Option<ApiKeyId>,
+    trace: TraceParent,
+}
 
 async fn execute(host: &Host, lease: Lease, of: Of, call: CallEffect) -> Fact {
-    let begun = host.now();
-    let result = attempt(host, &lease, of, &call).await;
-    host.observer.attempt_ended(&lease, &call, host.now().since(begun), &result);
+    let (begun, run) = (host.clock.monotonic(), of.trace);
+    let trace = run.child(&format!("{}#{}", call.effect, call.attempt));
+    let result = attempt(host, &lease, Of { trace, ..of }, &call).await;
+    let took = host.clock.monotonic().saturating_sub(begun);
+    host.observer.attempt_ended(&Attempt { lease: &lease, call: &call, run, trace }, took, &result);
     let CallEffect { effect, attempt, .. } = call;
     match result {
         Ok(output) => Fact::Completed { effect, attempt, output: output.output, cost: output.cost, child: None },
@@ -130,13 +137,14 @@ async fn execute(host: &Host, lease: Lease, of: Of, call: CallEffect) -> Fact {
     }
 }
 
-async fn attempt(host: &Host, lease: &Lease, (workflow, api_key): Of, call: &CallEffect) -> SkillResult {
+async fn attempt(host: &Host, lease: &Lease, of: Of, call: &CallEffect) -> SkillResult {
     let skill = host.skills.skill(&call.skill).ok_or_else(|| missing(&call.skill))?;
     let request = SkillCall {
         run: lease.run.clone(),
         tenant: lease.tenant.clone(),
-        workflow: Some(workflow),
-        api_key,
+        workflow: Some(of.workflow),
+        api_key: of.api_key,
+        trace: Some(of.trace),
         effect: call.effect.clone(),
         attempt: call.attempt,
         idempotency_key: call.idempotency_key(),

@@ -2,7 +2,7 @@
 
 use std::mem::replace;
 
-use crate::driver::{Driven, Host, Run, drive, is_pure, start};
+use crate::driver::{Driven, Host, Run, drive, is_pure, start, told};
 use crate::engine::{Batch, Engine, Step};
 use crate::error::Failure;
 use crate::journal::Line;
@@ -71,6 +71,6 @@ impl Begun {
         if !lines.is_empty() {
             host.observer.appended(&claim.lease, &lines);
         }
-        Run::new(host, &claim, engine).go_on(step).await
+        told(host, &claim, Run::new(host, &claim, engine).go_on(step)).await
     }
 }

@@ -12,12 +12,14 @@ use crate::event::{ChildEffect, Fact};
 use crate::id::ApiKeyId;
 use crate::queue::Priority;
 use crate::runs::{Claim, Created, Lease, NewRun, RunRecord, RunState};
+use crate::trace::TraceParent;
 
 /// The run that starts a child.
 pub(super) struct Parent {
     pub(super) lease: Lease,
     pub(super) priority: Priority,
     pub(super) api_key: Option<ApiKeyId>,
+    pub(super) trace: TraceParent,
     /// Set once the child is somebody else's to drive.
     pub(super) waiting: Arc<AtomicBool>,
 }
@@ -96,6 +98,7 @@ async fn create_or_join(host: &Host, parent: &Parent, child: &ChildEffect) -> Re
         idempotency_key: None,
         request_id: None,
         api_key: parent.api_key.clone(),
+        trace: Some(parent.trace),
         priority: parent.priority,
         start_at: None,
     };

@@ -18,6 +18,7 @@ use crate::queue::Priority;
 use crate::runs::{Claim, Created, Lease, NewRun, RunStore};
 use crate::skill::{SkillResult, SkillSource};
 use crate::time::{Clock, Timestamp};
+use crate::trace::TraceParent;
 use crate::workflow::Plan;
 
 /// The stores of a host, by role; one backend usually plays all of them.
@@ -31,12 +32,27 @@ pub struct Stores {
     pub blobs: Arc<dyn BlobStore>,
 }
 
+/// One attempt of a skill, as observers see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// Under which right it was made.
+    pub lease: &'a Lease,
+    /// What was asked.
+    pub call: &'a CallEffect,
+    /// The span of what the worker does with the run.
+    pub run: TraceParent,
+    /// The attempt's own span, below that.
+    pub trace: TraceParent,
+}
+
 /// Is told what happens, for metrics, logs and live events. Must not block.
 pub trait Observer: Send + Sync {
     /// Entries of a run have become durable.
     fn appended(&self, _lease: &Lease, _lines: &[Line]) {}
     /// An attempt has ended.
-    fn attempt_ended(&self, _lease: &Lease, _call: &CallEffect, _took: Duration, _result: &SkillResult) {}
+    fn attempt_ended(&self, _attempt: &Attempt<'_>, _took: Duration, _result: &SkillResult) {}
+    /// The driver is done with a claim: the run has ended, is parked or is lost, or can't be advanced.
+    fn driven(&self, _claim: &Claim, _took: Duration, _result: &Result<Driven, Failure>) {}
     /// The driver has taken a lease of its own, for a child run: to be prolonged like the others.
     fn lease_taken(&self, _lease: &Lease) {}
     /// The driver is done with that lease, or has given it up: it is not to be prolonged any more.
@@ -198,6 +214,7 @@ impl Host {
             idempotency_key: None,
             request_id: None,
             api_key: None,
+            trace: None,
             priority: Priority::default(),
             start_at: None,
         };

@@ -15,6 +15,7 @@ use crate::money::Money;
 use crate::random::Seed;
 use crate::skill::SkillCall;
 use crate::time::Timestamp;
+use crate::trace::TraceParent;
 use crate::workflow::WorkflowVersion;
 
 /// One call of an adapter: a request and the circumstances.
@@ -30,6 +31,8 @@ pub struct LlmCall {
     pub workflow: Option<WorkflowVersion>,
     /// The API key by which the run was asked for.
     pub api_key: Option<ApiKeyId>,
+    /// The span that the call is made within.
+    pub trace: Option<TraceParent>,
     /// The effect that asks; `None` outside of runs.
     pub effect: Option<EffectId>,
     /// Which attempt this is, from 1.
@@ -69,6 +72,7 @@ impl LlmCall {
             run: None,
             workflow: None,
             api_key: None,
+            trace: None,
             effect: None,
             attempt: 1,
             fallback: 0,
@@ -89,6 +93,7 @@ impl LlmCall {
             run: Some(call.run.clone()),
             workflow: call.workflow.clone(),
             api_key: call.api_key.clone(),
+            trace: call.trace,
             effect: Some(call.effect.clone()),
             attempt: call.attempt,
             fallback: 0,

@@ -20,6 +20,7 @@ use crate::money::Money;
 use crate::payload::Payload;
 use crate::random::Seed;
 use crate::time::Timestamp;
+use crate::trace::TraceParent;
 use crate::workflow::WorkflowVersion;
 
 /// One attempt to execute a skill.
@@ -33,6 +34,8 @@ pub struct SkillCall {
     pub workflow: Option<WorkflowVersion>,
     /// The API key by which the run was asked for.
     pub api_key: Option<ApiKeyId>,
+    /// The attempt's span: pass it on as `traceparent` to whatever the attempt asks.
+    pub trace: Option<TraceParent>,
     /// The effect within the run.
     pub effect: EffectId,
     /// Which attempt this is, from 1.

@@ -102,6 +102,7 @@ pub async fn run(host: &Host, job: Job, interrupted: impl Future<Output = ()>) -
         idempotency_key: None,
         request_id: None,
         api_key: None,
+        trace: None,
         priority: Priority::default(),
         start_at: None,
     };

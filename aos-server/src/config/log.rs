@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::config::reader::{Reader, boolean, endpoint, path};
 use crate::config::table;
+use crate::telemetry::Share;
 use crate::telemetry::log::LogFormat;
 
 /// What is logged, where and how.
@@ -22,6 +23,8 @@ pub struct Log {
     pub skill_params: bool,
     /// OTLP collector for traces.
     pub otlp_endpoint: Option<Url>,
+    /// Which of the traces that begin here are sent there.
+    pub trace_share: Share,
 }
 
 impl Log {
@@ -35,12 +38,14 @@ impl Log {
         let file = reader.optional(&table::LOG_FILE, path);
         let skill_params = reader.get(&table::LOG_SKILL_PARAMS, boolean);
         let otlp_endpoint = reader.optional(&table::OTEL_ENDPOINT, endpoint);
+        let trace_share = reader.get(&table::OTEL_SHARE, Share::parse);
         Some(Self {
             filter: filter?,
             format: format?,
             file: file?,
             skill_params: skill_params?,
             otlp_endpoint: otlp_endpoint?,
+            trace_share: trace_share?,
         })
     }
 }

@@ -70,7 +70,8 @@ settings! {
         LOG_FORMAT = "LOG_FORMAT", "`text` or `json`", Some("text"), "json", plain, "Form of a log line on standard error.";
         LOG_FILE = "LOG_FILE", "a path", None, "/var/log/aos/backend.log", plain, "Log to this file (appended to) as well as to standard error, always as text: `grep request_id=… <file>` finds what a request did. When it is renamed or deleted (`logrotate`), a new one is begun.";
         LOG_SKILL_PARAMS = "LOG_SKILL_PARAMS", "`true` or `false`", Some("false"), "true", plain, "Log inputs and outputs of skills, at level `debug`. Known forms of secrets are taken out; personal data is not, and a warning says so at the start.";
-        OTEL_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT", "an http or https URL without user, query or fragment", None, "http://127.0.0.1:4318", plain, "OTLP collector for traces.";
+        OTEL_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT", "an http or https URL without user, query or fragment", None, "http://127.0.0.1:4318", plain, "OTLP collector for traces: spans of requests, runs, skills and model calls go to `/v1/traces` there. What it does not take in time is dropped. `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_EXPORTER_OTLP_HEADERS` of the environment work as everywhere.";
+        OTEL_SHARE = "OTEL_TRACES_SAMPLER_ARG", "a number from 0 to 1", Some("1"), "0.1", plain, "Share of the traces begun here that is sent. A request that comes with a `traceparent` is traced if that says so.";
     }
     "Client and files": {
         CONFIG = "AOS_CONFIG", "the path of a TOML file", None, "/etc/aos/aos.toml", plain, "File with the same keys as this page, `KEY = value` each. The environment wins over the file, flags win over both.";

@@ -59,6 +59,7 @@ fn values_that_are_right_are_taken() {
         ("AOS_HTTP_ALLOW", "127.0.0.1:9000, 10.0.0.0/8"),
         ("WORKER_CONCURRENCY", "1"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.05"),
     ] {
         assert_eq!(load(&[(key, value)]).err(), None, "{key}={value}");
     }
@@ -104,6 +105,7 @@ fn values_that_are_wrong_are_named_with_an_example() {
         ("LOG_LEVEL", "aos=loud", "is not `error`"),
         ("LOG_FORMAT", "xml", "is not `text` or `json`"),
         ("LOG_SKILL_PARAMS", "ja", "is not `true` or `false`"),
+        ("OTEL_TRACES_SAMPLER_ARG", "10%", "is not a number from 0 to 1"),
         ("WORKER_CONCURRENCY", "10001", "integer from 0 to 10000"),
         ("AOS_LEASE", "0", "integer from 1 to 3600"),
         ("AOS_DRAIN_DELAY", "5s", "integer from 0 to 300"),

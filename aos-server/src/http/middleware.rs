@@ -9,23 +9,38 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use opentelemetry::trace::SpanKind;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::http::problem::ApiError;
 use crate::http::request_id::{self, RequestId};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Span, Tracer, asked_within};
+
+/// Routes that begin so are not traced.
+const UNTRACED: &[&str] = &["/health", "/metrics"];
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Wraps a request in its span and its answer in the API's conventions.
-pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
+pub async fn observe(State((metrics, tracer)): State<(Metrics, Tracer)>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
+    let parent = asked_within(request.headers());
+    let trace = match parent {
+        Some(parent) => parent.child(id.as_str()),
+        None => tracer.begin(),
+    };
+    request.extensions_mut().insert(trace);
     let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let span = tracing::info_span!("request", request_id = %id.as_str(), key = tracing::field::Empty);
+    let span = tracing::info_span!(
+        "request",
+        request_id = %id.as_str(),
+        trace_id = trace.trace_text(),
+        key = tracing::field::Empty,
+    );
     let path = request.uri().path().to_string();
     let answering = async {
         let mut response = match refuse_cross_site(&request) {
@@ -42,7 +57,21 @@ pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next:
         response.headers_mut().insert(request_id::HEADER, id.header());
         let status = response.status();
         let took = started.elapsed();
-        metrics.http(method, route.as_ref().map_or("unmatched", MatchedPath::as_str), status.as_u16(), took);
+        let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+        metrics.http(method, route, status.as_u16(), took);
+        // Probes and scrapes would be most of what is kept.
+        if !UNTRACED.iter().any(|prefix| route.starts_with(prefix)) {
+            tracer.emit(trace, || {
+                Span::ended(format!("{method} {route}"), parent, took)
+                    .kind(SpanKind::Server)
+                    .with("http.request.method", method)
+                    .with("http.route", route.to_owned())
+                    .with("url.path", path.clone())
+                    .with("http.response.status_code", i64::from(status.as_u16()))
+                    .with("aos.request_id", id.as_str().to_owned())
+                    .failed(status.is_server_error().then(|| status.as_str().to_owned()))
+            });
+        }
         tracing::debug!(method, path, status = status.as_u16(), ms = took.as_secs_f64() * 1e3, "answered");
         response
     };

@@ -69,7 +69,7 @@ fn framed(router: Router, state: &AppState) -> Router {
         .fallback(middleware::no_route)
         .method_not_allowed_fallback(middleware::no_method)
         .layer(Extension(state.gate.clone()))
-        .layer(from_fn_with_state(state.metrics.clone(), middleware::observe))
+        .layer(from_fn_with_state((state.metrics.clone(), state.tracer.clone()), middleware::observe))
         .layer(from_fn_with_state(state.leaving.clone(), middleware::close))
 }
 

@@ -61,6 +61,8 @@ pub struct RunView {
     /// The request that created it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// The trace that it is a part of, as W3C Trace Context has it: 32 hex digits.
+    pub trace_id: String,
     /// How many workers in a row have died with it without getting any further.
     #[serde(skip_serializing_if = "is_zero")]
     pub rescues: u32,
@@ -196,6 +198,7 @@ pub struct RunList {
 impl From<RunRecord> for RunView {
     fn from(record: RunRecord) -> Self {
         let new = record.new;
+        let trace_id = new.trace().trace_text();
         let base = format!("/v1/runs/{}", new.run);
         Self {
             id: new.run.to_string(),
@@ -214,6 +217,7 @@ impl From<RunRecord> for RunView {
             finished_at: record.finished_at.map(|at| at.to_string()),
             parent: new.parent.map(|parent| parent.to_string()),
             forked_from: new.forked_from.map(Into::into),
+            trace_id,
             request_id: new.request_id,
             rescues: record.rescues,
             priority: new.priority.get(),

@@ -21,7 +21,7 @@ use crate::backend::openai::{self, OpenAiAdapter};
 use crate::backend::redis::Redis;
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::telemetry::{CountedAdapter, Metrics};
+use crate::telemetry::{CountedAdapter, Metrics, Tracer};
 use crate::worker::report::Live;
 
 /// Bytes of answers that a process keeps which has no Redis.
@@ -46,6 +46,8 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where spans go.
+    pub tracer: Tracer,
     /// Attempts under way: to be waited for when the process ends.
     pub tasks: TaskTracker,
 }
@@ -61,6 +63,7 @@ impl Surroundings {
             book,
             clock,
             metrics: metrics.clone(),
+            tracer: Tracer::default(),
             tasks: TaskTracker::new(),
         }
     }
@@ -92,14 +95,14 @@ impl Surroundings {
         limits: RateLimits,
         switches: &Arc<Switches>,
     ) -> Arc<dyn LlmAdapter> {
-        let Self { limiter, cache, ledger, book, clock, metrics, tasks } = self.clone();
+        let Self { limiter, cache, ledger, book, clock, metrics, tracer, tasks } = self.clone();
         let account = Account::new(ledger, book, Arc::clone(&clock));
         let pace = Pace::new(inner.name(), limits, limiter, Arc::clone(&clock), metrics.clone());
         let breaker = Mutex::new(Breaker::new(BreakerSettings::default()));
         let parts =
             Parts { inner, switches: Arc::clone(switches), pace, breaker, account: account.clone(), clock, tasks };
         let guarded = Arc::new(GuardedAdapter::new(parts));
-        let counted = Arc::new(CountedAdapter::new(guarded, metrics.clone()));
+        let counted = Arc::new(CountedAdapter::new(guarded, metrics.clone(), tracer));
         Arc::new(CachedAdapter::new(counted, cache, account, metrics))
     }
 }
@@ -112,7 +115,7 @@ pub fn adapters(config: &Config, around: &Surroundings) -> Result<Adapters, Fail
     let switches = Arc::new(Switches::default());
     switches.set_disable_live_adapters(config.switches.disable_live);
     switches.set_force_stub_adapter(config.switches.force_stub);
-    let stub = Arc::new(CountedAdapter::new(Arc::new(StubAdapter), around.metrics.clone()));
+    let stub = Arc::new(CountedAdapter::new(Arc::new(StubAdapter), around.metrics.clone(), around.tracer.clone()));
     let mut adapters = Adapters::new(Arc::clone(&switches)).with(stub);
     adapters = adapters.expect_live(claude::NAME).expect_live(openai::NAME).default_adapter(STUB);
     if let Some(adapter) = ClaudeAdapter::from_config(&config.claude)? {

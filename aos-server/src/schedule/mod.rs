@@ -97,6 +97,7 @@ pub async fn begin(
         idempotency_key: due.map(|due| schedule.key(due)),
         request_id: None,
         api_key: None,
+        trace: Some(state.tracer.begin()),
         priority: schedule.priority,
         start_at: None,
     };

@@ -27,7 +27,7 @@ use crate::clock::SystemClock;
 use crate::config::Access;
 use crate::hub::Hub;
 use crate::server::{Ingredients, Server};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Tracer};
 use crate::worker::WorkerSettings;
 use crate::worker::report::Live;
 
@@ -54,6 +54,7 @@ async fn process(stores: Stores, registry_store: Arc<dyn RegistryStore>, control
         hub: Hub::new(),
         live: Live::default(),
         metrics: Metrics::new().unwrap(),
+        tracer: Tracer::default(),
         log_skill_params: false,
         access: Access::Open,
     })

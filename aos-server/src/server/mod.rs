@@ -40,7 +40,7 @@ use crate::skill;
 use crate::skill::limited::SkillLimits;
 use crate::state::{AppState, Parts};
 use crate::switchboard::Switchboard;
-use crate::telemetry::{Attempts, Metrics};
+use crate::telemetry::{Metrics, Observed, Tracer};
 use crate::worker::report::{Live, keep_reporting};
 use crate::worker::verify::{Verification, verification};
 use crate::worker::{Leases, Worker, WorkerSettings};
@@ -106,6 +106,8 @@ pub struct Ingredients {
     pub live: Live,
     /// What is counted; share it with the adapters.
     pub metrics: Metrics,
+    /// Where spans go; share it with the adapters.
+    pub tracer: Tracer,
     /// Whether inputs and outputs of skills are logged.
     pub log_skill_params: bool,
     /// Who has to have an API key.
@@ -113,6 +115,7 @@ pub struct Ingredients {
 }
 
 /// What a process brings to the registry.
+#[derive(Clone, Copy)]
 enum Brings {
     /// The skills of its release.
     Skills,
@@ -149,6 +152,7 @@ impl Server {
             hub,
             live,
             metrics,
+            tracer,
             log_skill_params,
             access,
         } = ingredients;
@@ -164,7 +168,7 @@ impl Server {
         limits.refresh().await?;
         let source = limits.around(Arc::new(registry.clone()));
         let mut host = Host::new(stores.clone(), source, flows.0, Arc::clone(&clock), worker.id.clone());
-        host.observer = Arc::new(Attempts::new(metrics.clone(), leases.clone(), log_skill_params));
+        host.observer = Arc::new(Observed::new(metrics.clone(), tracer.clone(), leases.clone(), log_skill_params));
         host.lease = worker.lease;
         host.park_after = Some(PARK_AFTER);
         let driver = Arc::new(host.clone());
@@ -191,6 +195,7 @@ impl Server {
             hub,
             redis,
             metrics,
+            tracer,
             findings,
             tenant,
             started: clock::now(),
@@ -239,8 +244,13 @@ impl Server {
             Some(redis) => (Hub::with_hints(redis.hints().clone()), Live::default()),
             None => (Hub::new(), Live::default()),
         };
+        let tracer = match (&config.log.otlp_endpoint, brings) {
+            (Some(endpoint), Brings::Skills) => Tracer::to(endpoint, config.log.trace_share)?,
+            _ => Tracer::default(),
+        };
         let prices = Arc::new(config.prices.clone());
-        let around = Surroundings::shared(Arc::clone(&prices), backend, redis.as_ref(), &live, &metrics);
+        let mut around = Surroundings::shared(Arc::clone(&prices), backend, redis.as_ref(), &live, &metrics);
+        around.tracer = tracer.clone();
         let adapters = llm::watched(llm::adapters(config, &around)?, &hub);
         let id = format!("{}-{}", std::process::id(), uuid::Uuid::now_v7().simple());
         let id = WorkerId::new(id).map_err(|e| Failure::new(codes::INTERNAL, e.to_string()))?;
@@ -263,6 +273,7 @@ impl Server {
             hub,
             live,
             metrics,
+            tracer,
             log_skill_params: config.log.skill_params,
             access,
         })
@@ -337,7 +348,9 @@ pub async fn run(
         Role::Worker => None,
     };
     listening(listener.local_addr().map_err(taken)?, &backend, running.state(), first_key);
+    let tracer = running.state().tracer.clone();
     let served = running.serve(listener, leave_after(role, config), shutdown).await;
+    tracer.close().await;
     backend.close().await;
     served
 }

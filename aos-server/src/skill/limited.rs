@@ -215,6 +215,7 @@ mod tests {
                     tenant: tenant.clone(),
                     workflow: None,
                     api_key: None,
+                    trace: None,
                     effect: "effect".parse().unwrap(),
                     attempt: 1,
                     idempotency_key: format!("{process}-{attempt}"),

@@ -228,7 +228,7 @@ impl Metrics {
         self.0.rescued.add(1, &[]);
     }
 
-    /// A write came too late and was refused.
+    /// A worker came too late: its lease was lost, and what it would have written is refused.
     pub fn fenced(&self) {
         self.0.fenced.add(1, &[]);
     }
@@ -323,7 +323,11 @@ impl Inner {
             workers: gauge(&meter, "aos_workers", "Workers of this process"),
             slots: gauge(&meter, "aos_worker_runs", "Runs that this process advances right now"),
             rescued: counter(&meter, "aos_leases_rescued", "Runs taken over from a worker that died"),
-            fenced: counter(&meter, "aos_fenced_writes", "Writes refused because the lease was lost"),
+            fenced: counter(
+                &meter,
+                "aos_fenced_writes",
+                "Leases found lost: what their worker had to write was refused",
+            ),
             append: histogram(&meter, "aos_journal_append", WRITE, "Time to make an append durable"),
             batch: meter
                 .u64_histogram("aos_journal_batch_size")

@@ -28,7 +28,13 @@ impl Worker {
     pub(super) fn start(&self, claim: Claim, begun: Begun, permit: OwnedSemaphorePermit) {
         let let_go = self.0.leases.take(&claim.lease);
         // Not a child of the request's span: the run outlives it, and its lines have the request id of their own.
-        let span = tracing::info_span!(parent: None, "run", run = %claim.lease.run, request_id = tracing::field::Empty);
+        let span = tracing::info_span!(
+            parent: None,
+            "run",
+            run = %claim.lease.run,
+            trace_id = claim.record.new.trace().trace_text(),
+            request_id = tracing::field::Empty,
+        );
         if let Some(id) = &claim.record.new.request_id {
             span.record("request_id", tracing::field::display(id));
         }
@@ -61,7 +67,10 @@ impl Worker {
         match AssertUnwindSafe(self.0.driver.drive(claim, begun)).catch_unwind().await {
             Ok(Ok(Driven::Finished(finished))) => self.ended(&record, &finished),
             Ok(Ok(Driven::Parked)) => tracing::debug!("the run waits"),
-            Ok(Ok(Driven::LeaseLost)) => tracing::warn!("the run is another worker's now"),
+            Ok(Ok(Driven::LeaseLost)) => {
+                self.0.metrics.fenced();
+                tracing::warn!("the run is another worker's now");
+            }
             Ok(Err(failure)) if failure.retryable || failure.code == codes::FENCED => {
                 self.give_back(&lease, failure).await
             }
@@ -115,6 +124,9 @@ impl Worker {
             self.0.stores.journal.append(append).await
         };
         if let Err(error) = buried.await {
+            if matches!(error, StoreError::Fenced { .. }) {
+                self.0.metrics.fenced();
+            }
             tracing::error!(error = &error as &dyn std::error::Error, "burying the run failed");
         }
     }

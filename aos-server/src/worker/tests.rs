@@ -118,6 +118,7 @@ impl Bench {
             idempotency_key: None,
             request_id: None,
             api_key: None,
+            trace: None,
             priority: Priority::default(),
             start_at: None,
         };

@@ -24,7 +24,7 @@ use aos_server::config::Access;
 use aos_server::hub::Hub;
 use aos_server::server::{Ingredients, Role, Running, Server};
 use aos_server::state::AppState;
-use aos_server::telemetry::Metrics;
+use aos_server::telemetry::{Metrics, Tracer};
 use aos_server::worker::WorkerSettings;
 use aos_server::worker::report::Live;
 use axum::Router;
@@ -114,6 +114,7 @@ impl Api {
             live: Live::default(),
             max_queued,
             metrics: Metrics::new().unwrap(),
+            tracer: Tracer::default(),
             log_skill_params: false,
             access,
         })
@@ -180,6 +181,7 @@ impl Api {
             idempotency_key: None,
             request_id: None,
             api_key: None,
+            trace: None,
             priority: Priority::default(),
             start_at: None,
         };

@@ -44,7 +44,8 @@ impl Process {
             let line = lines.recv_timeout(Duration::from_secs(60));
             let line = line.unwrap_or_else(|error| panic!("{args:?} does not start ({error}):\n{}", process.log()));
             if let Some((_, url)) = line.split_once(" on http://") {
-                process.url = format!("http://{}", url.trim());
+                // A line of JSON goes on after it.
+                process.url = format!("http://{}", url.split(['"', ' ']).next().unwrap_or_default());
             }
         }
         process

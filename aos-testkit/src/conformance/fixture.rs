@@ -194,6 +194,7 @@ pub(super) fn new_run(id: &str) -> NewRun {
         idempotency_key: None,
         request_id: None,
         api_key: None,
+        trace: None,
         priority: Priority::default(),
         start_at: None,
     }

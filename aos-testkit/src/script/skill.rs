@@ -113,6 +113,7 @@ mod tests {
             tenant: TenantId::default(),
             workflow: None,
             api_key: None,
+            trace: None,
             effect: EffectId::new(effect).unwrap(),
             attempt: 1,
             idempotency_key: String::new(),

@@ -17,7 +17,7 @@ use aos_server::clock::SystemClock;
 use aos_server::config::Access;
 use aos_server::hub::Hub;
 use aos_server::server::{Ingredients, Role, Server};
-use aos_server::telemetry::Metrics;
+use aos_server::telemetry::{Metrics, Tracer};
 use aos_server::worker::WorkerSettings;
 use aos_server::worker::report::Live;
 use serde_json::{Value, json};
@@ -99,6 +99,7 @@ pub async fn serve(backend: Backend) -> Result<Served> {
         live: Live::default(),
         max_queued: 0,
         metrics: Metrics::new()?,
+        tracer: Tracer::default(),
         log_skill_params: false,
         access: Access::Open,
     })

@@ -42,6 +42,7 @@ pub(crate) fn call(input: serde_json::Value) -> SkillCall {
         tenant: Default::default(),
         workflow: None,
         api_key: None,
+        trace: None,
         effect: crate::id::EffectId::new("e").unwrap(),
         attempt: 1,
         idempotency_key: "k".into(),

@@ -91,7 +91,8 @@ impl ClaudeAdapter {
 
         let wire = Wire::new(request)?;
         let url = &self.count_tokens;
-        let call = Call { url, headers: headers(&wire), body: wire.count()?, streamed: false, deadline: None };
+        let call =
+            Call { url, headers: headers(&wire), body: wire.count()?, streamed: false, deadline: None, trace: None };
         let reply = self.api.ask(call).await?;
         let head = self.api.head(&reply);
         let body = self.api.body(reply).await.map_err(|failure| head.of(failure))?;
@@ -106,7 +107,7 @@ impl ClaudeAdapter {
         let wire = Wire::new(request)?;
         let streamed = call.deltas.is_some() || request.max_tokens > PLAIN_MAX_TOKENS;
         let (url, body) = (&self.messages, wire.message(streamed)?);
-        let asked = Call { url, headers: headers(&wire), body, streamed, deadline: call.deadline };
+        let asked = Call { url, headers: headers(&wire), body, streamed, deadline: call.deadline, trace: call.trace };
         let reply = self.api.ask(asked).await?;
         let head = self.api.head(&reply);
         let response = self.response(reply, call).await.map_err(|failure| head.of(failure))?;

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use aos_core::llm::{Deltas, LlmFailure, Room, Sent, Usage};
 use aos_core::time::Timestamp;
+use aos_core::trace::TraceParent;
 use aos_core::{Failure, codes};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Body, Method, Request};
@@ -17,6 +18,7 @@ use super::keys::{Key, Keys};
 use super::sse::Sse;
 use super::transport::{Reply, Timeouts, Transport, Trouble};
 use crate::config::KeySource;
+use crate::telemetry;
 
 /// No event of a stream is larger. Results of a provider's own tools come in one.
 const MAX_EVENT: usize = 16 * 1024 * 1024;
@@ -56,6 +58,8 @@ pub(crate) struct Call<'a> {
     pub streamed: bool,
     /// When the answer is no longer wanted.
     pub deadline: Option<Timestamp>,
+    /// The span it is asked within.
+    pub trace: Option<TraceParent>,
 }
 
 /// An answer that is put together event by event.
@@ -186,6 +190,9 @@ impl Api {
             let headers = request.headers_mut();
             headers.clone_from(&call.headers);
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            if let Some(trace) = call.trace.and_then(telemetry::header) {
+                headers.insert(telemetry::TRACEPARENT, trace);
+            }
             if let Some(key) = key {
                 headers.insert(self.provider.key_header.clone(), key.header());
             }

@@ -71,7 +71,8 @@ impl OpenAiAdapter {
         let streamed = call.deltas.is_some() || call.request.max_tokens > PLAIN_MAX_TOKENS;
         let body = request::write(&call.request, streamed, self.public)?;
         let (url, headers) = (&self.completions, HeaderMap::new());
-        let reply = self.api.ask(Call { url, headers, body, streamed, deadline: call.deadline }).await?;
+        let (deadline, trace) = (call.deadline, call.trace);
+        let reply = self.api.ask(Call { url, headers, body, streamed, deadline, trace }).await?;
         let head = self.api.head(&reply);
         let response = self.response(reply, call).await.map_err(|failure| head.of(failure))?;
         Ok(LlmAnswer { request_id: head.request_id, ..LlmAnswer::new(response, None) })

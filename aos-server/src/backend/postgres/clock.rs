@@ -13,7 +13,7 @@ use super::Postgres;
 use super::doubt::ANSWER;
 use super::row::timestamp;
 use super::session::Pool;
-use crate::clock::{self, sleep_until};
+use crate::clock::{self, monotonic, sleep_until};
 
 /// How often the clock is asked for.
 const EVERY: Duration = Duration::from_secs(5);
@@ -47,6 +47,10 @@ impl Clock for DatabaseClock {
     fn now(&self) -> Timestamp {
         let (at, since) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         at.saturating_add(since.elapsed())
+    }
+
+    fn monotonic(&self) -> Duration {
+        monotonic()
     }
 
     fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()> {

@@ -41,10 +41,10 @@ const CREATE: &str = "
         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::bigint[],
                              $8::bigint[], $9::text[], $10::text[], $11::text[], $12::bytea[], $13::bytea[],
                              $14::text[], $15::bigint[], $16::smallint[], $17::bigint[], $18::integer[], $19::bytea[],
-                             $23::text[])
+                             $23::text[], $24::text[])
             WITH ORDINALITY
             AS w(tenant, run, workflow, version, plan, input, seed, budget, parent, fork_run, fork_effect,
-                 idempotency_key, request_id, worker, lease, priority, start_at, lines, text, api_key, n)
+                 idempotency_key, request_id, worker, lease, priority, start_at, lines, text, api_key, trace, n)
     ), now AS MATERIALIZED (SELECT aos_now() AS at), placed AS (
         SELECT wanted.*, limits.workflow IS NOT NULL AS is_limited,
                -- What has a limit or is not due is for claims; but the past of a fork has to be written.
@@ -54,14 +54,14 @@ const CREATE: &str = "
     ), created AS (
         INSERT INTO run (tenant, run, workflow, version, plan, input, seed, budget, parent, fork_run, fork_effect,
                          idempotency_key, request_id, created_at, worker, state, epoch, ready_at, next_index, priority,
-                         start_at, lane, api_key)
+                         start_at, lane, api_key, trace)
         SELECT tenant, run, workflow, version, plan, input, seed, budget, parent, fork_run, fork_effect,
                idempotency_key, request_id, now.at, holder,
                CASE WHEN holder IS NULL THEN 'queued' ELSE 'running' END,
                CASE WHEN holder IS NULL THEN 0 ELSE 1 END,
                CASE WHEN holder IS NULL THEN greatest(now.at, start_at) ELSE now.at + lease END,
                CASE WHEN holder IS NULL THEN 0 ELSE lines END,
-               priority, start_at, priority + CASE WHEN is_limited THEN 10 ELSE 0 END, api_key
+               priority, start_at, priority + CASE WHEN is_limited THEN 10 ELSE 0 END, api_key, trace
         FROM placed, now
         ON CONFLICT DO NOTHING
         RETURNING id, tenant, run, created_at, worker IS NOT NULL AS is_held
@@ -85,13 +85,13 @@ const CREATE_ONE: &str = "
     ), created AS (
         INSERT INTO run (tenant, run, workflow, version, plan, input, seed, budget, parent, fork_run, fork_effect,
                          idempotency_key, request_id, created_at, worker, state, epoch, ready_at, next_index, priority,
-                         start_at, lane, api_key)
+                         start_at, lane, api_key, trace)
         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, at, holder,
                CASE WHEN holder IS NULL THEN 'queued' ELSE 'running' END,
                CASE WHEN holder IS NULL THEN 0 ELSE 1 END,
                CASE WHEN holder IS NULL THEN greatest(at, $17) ELSE at + $15 END,
                CASE WHEN holder IS NULL THEN 0 ELSE $18 END,
-               $16, $17, $16 + CASE WHEN is_limited THEN 10 ELSE 0 END, $20
+               $16, $17, $16 + CASE WHEN is_limited THEN 10 ELSE 0 END, $20, $21
         FROM placed
         ON CONFLICT DO NOTHING
         RETURNING id, created_at, worker IS NOT NULL AS is_held
@@ -183,6 +183,7 @@ async fn insert(connection: &mut Connection, items: &[Creation]) -> sqlx::Result
         .bind(hashes)
         .bind(blobs)
         .bind(optional(|new| new.api_key.as_ref().map(ToString::to_string)))
+        .bind(optional(|new| new.trace.map(|trace| trace.to_string())))
         .fetch_all(connection)
         .await
 }
@@ -212,6 +213,7 @@ async fn insert_one(connection: &mut Connection, item: &Creation) -> sqlx::Resul
         .bind(item.lines())
         .bind(text.as_slice())
         .bind(new.api_key.as_ref().map(ApiKeyId::as_str))
+        .bind(new.trace.map(|trace| trace.to_string()))
         .fetch_all(connection)
         .await
 }

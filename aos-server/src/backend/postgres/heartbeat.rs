@@ -79,6 +79,7 @@ mod tests {
             idempotency_key: None,
             request_id: None,
             api_key: None,
+            trace: None,
             priority: Priority::default(),
             start_at: None,
         };

@@ -24,8 +24,8 @@ use super::Stop;
 macro_rules! columns {
     () => {
         "run.tenant, run.run, run.state, run.workflow, run.version, run.plan, run.input, run.seed, run.budget, \
-         run.parent, run.fork_run, run.fork_effect, run.idempotency_key, run.request_id, run.api_key, run.created_at, \
-         run.finished_at, run.cost, run.content_hash, run.output, run.failure, run.rescues, \
+         run.parent, run.fork_run, run.fork_effect, run.idempotency_key, run.request_id, run.api_key, run.trace, \
+         run.created_at, run.finished_at, run.cost, run.content_hash, run.output, run.failure, run.rescues, \
          run.priority, run.start_at, run.pausing, run.inbox_last"
     };
 }
@@ -55,6 +55,7 @@ pub(super) fn record(row: &PgRow) -> Result<RunRecord, Stop> {
         idempotency_key: cells.text("idempotency_key")?,
         request_id: cells.text("request_id")?,
         api_key: cells.parse_optional("api_key")?,
+        trace: cells.parse_optional("trace")?,
         priority: cells.priority()?,
         start_at: cells.get::<Option<i64>>("start_at")?.map(timestamp),
     };

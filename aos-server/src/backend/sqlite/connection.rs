@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0004_control.sql"),
     include_str!("../../../migrations/sqlite/0005_ledger.sql"),
     include_str!("../../../migrations/sqlite/0006_keys.sql"),
+    include_str!("../../../migrations/sqlite/0007_trace.sql"),
 ];
 
 /// How long to wait for another process's transaction.

@@ -41,9 +41,9 @@ impl Creation {
             .sql(
                 "INSERT INTO run (state, epoch, worker, ready_at, tenant, run, workflow, version, plan, input,
                      input_hash, seed, budget, parent, fork_run, fork_effect, idempotency_key, request_id, created_at,
-                     priority, start_at, lane, api_key)
+                     priority, start_at, lane, api_key, trace)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-                     ?21, ?22, ?23)
+                     ?21, ?22, ?23, ?24)
                  ON CONFLICT DO NOTHING",
             )?
             .execute(params![
@@ -70,6 +70,7 @@ impl Creation {
                 new.start_at.map(millis),
                 queue::lane(new.priority, is_limited),
                 new.api_key.as_ref().map(ApiKeyId::as_str),
+                new.trace.map(|trace| trace.to_string()),
             ])?;
         if inserted == 0 {
             return Ok(existing(tx.conn, new)?.same_request(new)?);

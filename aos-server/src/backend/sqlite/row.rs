@@ -22,8 +22,8 @@ use super::error::Stop;
 macro_rules! columns {
     () => {
         "tenant, run, state, workflow, version, plan, input, input_hash, seed, budget, parent, fork_run, fork_effect, \
-         idempotency_key, request_id, api_key, priority, start_at, created_at, finished_at, cost, content_hash, output, failure, \
-         rescues, pausing, (SELECT coalesce(max(seq), 0) FROM inbox WHERE inbox.run = run.id)"
+         idempotency_key, request_id, api_key, trace, priority, start_at, created_at, finished_at, cost, content_hash, \
+         output, failure, rescues, pausing, (SELECT coalesce(max(seq), 0) FROM inbox WHERE inbox.run = run.id)"
     };
 }
 pub(super) use columns;
@@ -66,6 +66,7 @@ pub(super) fn record(conn: &Connection, row: &Row<'_>) -> Result<RunRecord, Stop
         idempotency_key: cells.get()?,
         request_id: cells.get()?,
         api_key: cells.parse_optional()?,
+        trace: cells.parse_optional()?,
         priority: cells.priority()?,
         start_at: cells.get::<Option<i64>>()?.map(timestamp),
     };

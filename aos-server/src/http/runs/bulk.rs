@@ -5,6 +5,7 @@ mod work;
 use aos_core::codes;
 use aos_core::keys::Scope;
 use aos_core::runs::{RunRecord, RunState};
+use aos_core::trace::TraceParent;
 use axum::extract::State;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::gate::Caller;
 use crate::http::body::Doc;
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::http::request_id::RequestId;
+use crate::http::runs::retry::Asked;
 use crate::http::view::StateName;
 use crate::state::{AppState, durable};
 use work::{Bulk, Outcome};
@@ -155,6 +157,7 @@ pub struct BulkRunView {
 pub async fn bulk_runs(
     State(state): State<AppState>,
     request_id: RequestId,
+    Extension(trace): Extension<TraceParent>,
     Extension(caller): Extension<Caller>,
     Doc(body): Doc<BulkBody>,
 ) -> ApiResult<Json<BulkView>> {
@@ -162,7 +165,7 @@ pub async fn bulk_runs(
         let message = format!("the API key {} has the scope run, and deleting runs needs admin", caller.as_str());
         return Err(ApiError::new(codes::FORBIDDEN, message));
     }
-    let bulk = Bulk::new(&state, body, request_id.as_str())?;
+    let bulk = Bulk::new(&state, body, Asked { request_id: request_id.as_str().to_owned(), trace })?;
     Ok(Json(durable(async move { bulk.run(&state).await }).await?))
 }
 

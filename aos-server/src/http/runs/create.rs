@@ -11,6 +11,7 @@ use aos_core::queue::Priority;
 use aos_core::random::Seed;
 use aos_core::runs::{NewRun, RunRecord};
 use aos_core::time::Timestamp;
+use aos_core::trace::TraceParent;
 use aos_core::{Failure, codes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -100,6 +101,7 @@ pub async fn create_run(
     headers: HeaderMap,
     request_id: RequestId,
     Extension(caller): Extension<Caller>,
+    Extension(trace): Extension<TraceParent>,
     Doc(body): Doc<NewRunBody>,
 ) -> ApiResult<Response> {
     let wait = wait(query.wait.as_deref(), &headers)?;
@@ -120,6 +122,7 @@ pub async fn create_run(
         idempotency_key: key,
         request_id: Some(request_id.as_str().into()),
         api_key: caller.key(),
+        trace: Some(trace),
         priority: body.priority,
         start_at: start_at(&state, body.delay.as_deref(), body.start_at.as_deref())?,
     };

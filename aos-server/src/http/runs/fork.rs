@@ -9,6 +9,7 @@ use aos_core::payload::Payload;
 use aos_core::replay::{fork, fork_point, intent_point, verify_chain};
 use aos_core::runs::{Created, FirstLease, NewRun, RunRecord};
 use aos_core::skill::CrashClass;
+use aos_core::trace::TraceParent;
 use aos_core::{Failure, codes};
 use axum::Extension;
 use axum::extract::State;
@@ -68,6 +69,7 @@ pub async fn fork_run(
     headers: HeaderMap,
     request_id: RequestId,
     Extension(caller): Extension<Caller>,
+    Extension(trace): Extension<TraceParent>,
     Doc(body): Doc<ForkBody>,
 ) -> ApiResult<Response> {
     let wait = wait(query.wait.as_deref(), &headers)?;
@@ -81,6 +83,7 @@ pub async fn fork_run(
         idempotency_key: None,
         request_id: Some(request_id.as_str().into()),
         api_key: caller.key(),
+        trace: Some(trace),
         ..original.new.clone()
     };
     let history = History::read(&state.host, &original).await?;

@@ -2,11 +2,12 @@
 
 use aos_core::replay::{Retry, retry};
 use aos_core::runs::{NewRun, RunRecord, RunState};
+use aos_core::trace::TraceParent;
 use aos_core::{Failure, codes};
-use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 
 use crate::history::History;
 use crate::http::dead_letters::revive;
@@ -43,6 +44,7 @@ pub async fn retry_run(
     Params(query): Params<CreateQuery>,
     headers: HeaderMap,
     request_id: RequestId,
+    Extension(trace): Extension<TraceParent>,
 ) -> ApiResult<Response> {
     let wait = wait(query.wait.as_deref(), &headers)?;
     let key = idempotency_key(&headers)?;
@@ -54,12 +56,19 @@ pub async fn retry_run(
             Ok(Json(RunView::from(revived)).into_response())
         }
         RunState::Failed => {
-            let request_id = request_id.as_str().to_owned();
-            let begun = durable(async move { again(&owned, &original, key, request_id).await }).await?;
+            let asked = Asked { request_id: request_id.as_str().to_owned(), trace };
+            let begun = durable(async move { again(&owned, &original, key, asked).await }).await?;
             answer(&state, begun, wait).await
         }
         other => Err(refused(&original, other)),
     }
+}
+
+/// The request that a retry is for.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub(super) request_id: String,
+    pub(super) trace: TraceParent,
 }
 
 /// Begins the retry of a failed run.
@@ -67,7 +76,7 @@ pub(super) async fn again(
     state: &AppState,
     original: &RunRecord,
     idempotency_key: Option<String>,
-    request_id: String,
+    asked: Asked,
 ) -> ApiResult<Begun> {
     let history = History::read(&state.host, original).await?;
     let (flows, run, now) = (state.host.flows.clone(), new_id()?, state.now());
@@ -83,7 +92,8 @@ pub(super) async fn again(
         parent: None,
         forked_from: Some(fork),
         idempotency_key,
-        request_id: Some(request_id),
+        request_id: Some(asked.request_id),
+        trace: Some(asked.trace),
         start_at: None,
         ..original.new.clone()
     };

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aos_core::trace::TraceParent;
 use aos_core::{Failure, codes};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
+
+use crate::telemetry;
 
 const MAX_URL_BYTES: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
@@ -140,7 +143,7 @@ pub(super) struct Request {
 
 impl Input {
     /// Checks what the schema can't express.
-    pub(super) fn check(self, idempotency_key: &str) -> Result<Request, Failure> {
+    pub(super) fn check(self, idempotency_key: &str, trace: Option<TraceParent>) -> Result<Request, Failure> {
         within("timeout_ms", self.timeout_ms, 1, MAX_TIMEOUT_MS)?;
         within("max_bytes", self.max_bytes as u64, 1, MAX_BYTES as u64)?;
         within("max_redirects", self.max_redirects.into(), 0, MAX_REDIRECTS.into())?;
@@ -158,6 +161,9 @@ impl Input {
             let key = HeaderValue::from_str(idempotency_key)
                 .map_err(|_| Failure::new(codes::INTERNAL, "an idempotency key is not a header value"))?;
             headers.entry(HeaderName::from_static("idempotency-key")).or_insert(key);
+        }
+        if let Some(trace) = trace.and_then(telemetry::header) {
+            headers.entry(telemetry::TRACEPARENT).or_insert(trace);
         }
         let names = self.response_headers.iter().take(MAX_HEADERS);
         Ok(Request {

@@ -81,7 +81,7 @@ impl Skill for HttpCall {
     fn call(&self, call: SkillCall) -> BoxFuture<'_, SkillResult> {
         Box::pin(async move {
             let input: Input = call.input.to()?;
-            let request = input.check(&call.idempotency_key)?;
+            let request = input.check(&call.idempotency_key, call.trace)?;
             let output = exchange::run(&self.clients, request).await?;
             Ok(Payload::from_serialize(&output)?.into())
         })

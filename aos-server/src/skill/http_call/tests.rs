@@ -112,6 +112,7 @@ fn call(input: Value) -> SkillCall {
         tenant: TenantId::default(),
         workflow: None,
         api_key: None,
+        trace: None,
         effect: EffectId::new("fetch").unwrap(),
         attempt: 1,
         idempotency_key: "key-1".into(),

@@ -29,6 +29,7 @@ pub async fn what_was_created_is_read_back(backend: &dyn Backend) -> Outcome {
         idempotency_key: Some("key \u{0} 👩‍👩‍👧".into()),
         request_id: Some("request".into()),
         api_key: Some("0011223344556677".parse().unwrap()),
+        trace: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00".parse().unwrap()),
         ..new_run("everything")
     };
     let large = NewRun { input: payload(json!("x".repeat(5_000_000))), ..new_run("large") };

@@ -36,6 +36,7 @@ fn call(input: Value) -> SkillCall {
         tenant: TenantId::default(),
         workflow: None,
         api_key: None,
+        trace: None,
         effect: EffectId::new("e").unwrap(),
         attempt: 1,
         idempotency_key: "k".into(),

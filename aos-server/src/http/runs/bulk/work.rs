@@ -12,7 +12,7 @@ use crate::http::dead_letters::{discard, revive};
 use crate::http::problem::{ApiError, ApiResult};
 use crate::http::runs::act::short;
 use crate::http::runs::filter;
-use crate::http::runs::retry::again;
+use crate::http::runs::retry::{Asked, again};
 use crate::state::AppState;
 
 /// Runs that one request takes on, unless it says otherwise.
@@ -41,7 +41,7 @@ pub(super) struct Bulk {
     dry_run: bool,
     reason: String,
     max: usize,
-    request_id: String,
+    asked: Asked,
 }
 
 impl BulkAction {
@@ -66,7 +66,7 @@ impl BulkAction {
 
 impl Bulk {
     /// Checks that filter and action go together.
-    pub(super) fn new(state: &AppState, body: BulkBody, request_id: &str) -> ApiResult<Self> {
+    pub(super) fn new(state: &AppState, body: BulkBody, asked: Asked) -> ApiResult<Self> {
         let BulkBody { action, filter, dry_run, reason, max, cursor } = body;
         short("reason", &reason)?;
         let max = max.unwrap_or(if action == BulkAction::Purge { PURGE_STEP } else { STEP });
@@ -114,7 +114,7 @@ impl Bulk {
             cursor,
             limit: PAGE,
         };
-        Ok(Self { action, filter, dry_run, reason, max, request_id: request_id.to_owned() })
+        Ok(Self { action, filter, dry_run, reason, max, asked })
     }
 
     /// Does it, or says what would be done.
@@ -262,7 +262,7 @@ impl Bulk {
         }
         // One key for each run: doing it twice retries nothing twice.
         let key = format!("aos-retry-{}", record.new.run);
-        match again(state, record, Some(key), self.request_id.clone()).await {
+        match again(state, record, Some(key), self.asked.clone()).await {
             Ok(begun) if begun.is_new => Outcome::Done,
             Ok(begun) => {
                 let message = format!("it was retried before, as run {}", begun.record.new.run);

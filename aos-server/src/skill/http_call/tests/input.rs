@@ -111,7 +111,7 @@ proptest::proptest! {
     fn any_url_header_and_query_is_taken_or_named(url in "(https?://)?\\PC{0,30}", name in "\\PC{0,12}", value in "\\PC{0,12}") {
         let input = json!({"url": url, "headers": {&name: &value}, "query": {&name: &value}, "body": &value, "response_headers": []});
         let input: Input = serde_json::from_value(input).unwrap();
-        match input.check("key") {
+        match input.check("key", None) {
             Ok(request) => {
                 // What goes out is judged, and can't smuggle a second request.
                 let _ = Guard::default().url(&request.url);
