@@ -4,6 +4,7 @@
 //! route without them.
 
 pub mod access;
+pub mod asked;
 pub mod body;
 pub mod budgets;
 pub mod costs;

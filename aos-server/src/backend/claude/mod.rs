@@ -17,7 +17,7 @@ use serde::Deserialize;
 use url::Url;
 
 pub use crate::backend::llm_http::Timeouts;
-use crate::backend::llm_http::{Api, Call, Provider, Reply, Stream as _};
+use crate::backend::llm_http::{Api, Call, Provider, Reply, Sse, Stream as _, hear};
 use crate::config::{Claude, KeySource};
 use stream::Assembly;
 use wire::{Tokens, Wire};
@@ -143,6 +143,25 @@ impl LlmAdapter for ClaudeAdapter {
     fn invoke(&self, call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, LlmFailure>> {
         Box::pin(async move { self.attempt(&call).await })
     }
+}
+
+/// What is made of an answer that comes in these pieces: of a stream of events, or of the body of an answer with this
+/// status. For fuzzing, which has no connection.
+#[doc(hidden)]
+pub fn understand(status: Option<u16>, pieces: &[&[u8]]) -> Result<LlmResponse, String> {
+    let message = match status {
+        None => {
+            let (mut sse, mut stream) = (Sse::new(1 << 20), Assembly::default());
+            for piece in pieces {
+                hear(&mut sse, &mut stream, piece, None).map_err(|broken| format!("{broken:?}"))?;
+            }
+            stream.end();
+            stream.into_message()?
+        }
+        Some(200) => serde_json::from_slice(&pieces.concat()).map_err(|e| e.to_string())?,
+        Some(status) => return Err(format!("{:?}", error::of_status(status, &pieces.concat()))),
+    };
+    wire::answer(message, "asked")
 }
 
 fn headers(wire: &Wire<'_>) -> HeaderMap {

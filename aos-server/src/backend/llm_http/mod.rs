@@ -13,9 +13,7 @@ mod transport;
 
 pub use transport::Timeouts;
 
-pub(crate) use api::{Api, Broken, Call, Provider, Stream};
+pub(crate) use api::{Api, Broken, Call, Provider, Stream, hear};
 pub(crate) use failure::Refusal;
+pub(crate) use sse::Sse;
 pub(crate) use transport::Reply;
-
-#[cfg(test)]
-pub(crate) use {api::hear, sse::Sse};

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 pub use super::llm_http::Timeouts;
-use super::llm_http::{Api, Call, Provider, Reply, Stream as _};
+use super::llm_http::{Api, Call, Provider, Reply, Sse, Stream as _, hear};
 use crate::config::{KeySource, OpenAi};
 use stream::Assembly;
 
@@ -185,6 +185,25 @@ impl Used {
             ..Usage::default()
         }
     }
+}
+
+/// What is made of an answer that comes in these pieces: of a stream of events, or of the body of an answer with this
+/// status. For fuzzing, which has no connection.
+#[doc(hidden)]
+pub fn understand(status: Option<u16>, pieces: &[&[u8]]) -> Result<LlmResponse, String> {
+    let completion = match status {
+        None => {
+            let (mut sse, mut stream) = (Sse::new(1 << 20), Assembly::default());
+            for piece in pieces {
+                hear(&mut sse, &mut stream, piece, None).map_err(|broken| format!("{broken:?}"))?;
+            }
+            stream.end();
+            stream.into_completion()
+        }
+        Some(200) => serde_json::from_slice(&pieces.concat()).map_err(|e| e.to_string())?,
+        Some(status) => return Err(format!("{:?}", error::of_status(status, &pieces.concat()))),
+    };
+    answer(completion, "asked")
 }
 
 fn answer(completion: Completion, asked: &str) -> Result<LlmResponse, String> {

@@ -5,17 +5,14 @@ mod work;
 use aos_core::codes;
 use aos_core::keys::Scope;
 use aos_core::runs::{RunRecord, RunState};
-use aos_core::trace::TraceParent;
+use axum::Json;
 use axum::extract::State;
-use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::gate::Caller;
+use crate::http::asked::Asked;
 use crate::http::body::Doc;
 use crate::http::problem::{ApiError, ApiResult, Problem};
-use crate::http::request_id::RequestId;
-use crate::http::runs::retry::Asked;
 use crate::http::view::StateName;
 use crate::state::{AppState, durable};
 use work::{Bulk, Outcome};
@@ -156,16 +153,14 @@ pub struct BulkRunView {
 )]
 pub async fn bulk_runs(
     State(state): State<AppState>,
-    request_id: RequestId,
-    Extension(trace): Extension<TraceParent>,
-    Extension(caller): Extension<Caller>,
+    asked: Asked,
     Doc(body): Doc<BulkBody>,
 ) -> ApiResult<Json<BulkView>> {
-    if body.action == BulkAction::Purge && !caller.scope().allows(Scope::Admin) {
-        let message = format!("the API key {} has the scope run, and deleting runs needs admin", caller.as_str());
+    if body.action == BulkAction::Purge && !asked.caller.scope().allows(Scope::Admin) {
+        let message = format!("the API key {} has the scope run, and deleting runs needs admin", asked.caller.as_str());
         return Err(ApiError::new(codes::FORBIDDEN, message));
     }
-    let bulk = Bulk::new(&state, body, Asked { request_id: request_id.as_str().to_owned(), trace })?;
+    let bulk = Bulk::new(&state, body, asked)?;
     Ok(Json(durable(async move { bulk.run(&state).await }).await?))
 }
 

@@ -11,21 +11,19 @@ use aos_core::queue::Priority;
 use aos_core::random::Seed;
 use aos_core::runs::{NewRun, RunRecord};
 use aos_core::time::Timestamp;
-use aos_core::trace::TraceParent;
 use aos_core::{Failure, codes};
+use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::gate::Caller;
+use crate::http::asked::Asked;
 use crate::http::body::Doc;
 use crate::http::params::{Params, clip, duration, idempotency_key, timestamp, wait};
 use crate::http::problem::{ApiError, ApiResult, Problem};
-use crate::http::request_id::RequestId;
 use crate::http::runs::wait::for_end;
 use crate::http::view::{RunView, WorkflowChoice};
 use crate::http::workflows::ready;
@@ -99,9 +97,7 @@ pub async fn create_run(
     State(state): State<AppState>,
     Params(query): Params<CreateQuery>,
     headers: HeaderMap,
-    request_id: RequestId,
-    Extension(caller): Extension<Caller>,
-    Extension(trace): Extension<TraceParent>,
+    asked: Asked,
     Doc(body): Doc<NewRunBody>,
 ) -> ApiResult<Response> {
     let wait = wait(query.wait.as_deref(), &headers)?;
@@ -120,9 +116,9 @@ pub async fn create_run(
         parent: None,
         forked_from: None,
         idempotency_key: key,
-        request_id: Some(request_id.as_str().into()),
-        api_key: caller.key(),
-        trace: Some(trace),
+        request_id: Some(asked.request_id.as_str().into()),
+        api_key: asked.caller.key(),
+        trace: Some(asked.trace),
         priority: body.priority,
         start_at: start_at(&state, body.delay.as_deref(), body.start_at.as_deref())?,
     };

@@ -9,9 +9,7 @@ use aos_core::payload::Payload;
 use aos_core::replay::{fork, fork_point, intent_point, verify_chain};
 use aos_core::runs::{Created, FirstLease, NewRun, RunRecord};
 use aos_core::skill::CrashClass;
-use aos_core::trace::TraceParent;
 use aos_core::{Failure, codes};
-use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -19,12 +17,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::gate::Caller;
 use crate::history::History;
+use crate::http::asked::Asked;
 use crate::http::body::Doc;
 use crate::http::params::{Params, PathOf, clip, run_id, wait};
 use crate::http::problem::{ApiError, ApiResult, Problem};
-use crate::http::request_id::RequestId;
 use crate::http::runs::create::{self, CreateQuery, new_id, payload_at};
 use crate::http::runs::find;
 use crate::http::runs::wait::for_end;
@@ -67,9 +64,7 @@ pub async fn fork_run(
     PathOf(id): PathOf<String>,
     Params(query): Params<CreateQuery>,
     headers: HeaderMap,
-    request_id: RequestId,
-    Extension(caller): Extension<Caller>,
-    Extension(trace): Extension<TraceParent>,
+    asked: Asked,
     Doc(body): Doc<ForkBody>,
 ) -> ApiResult<Response> {
     let wait = wait(query.wait.as_deref(), &headers)?;
@@ -81,9 +76,9 @@ pub async fn fork_run(
         parent: None,
         forked_from: Some(Fork { run: original.new.run.clone(), effect: effect.clone() }),
         idempotency_key: None,
-        request_id: Some(request_id.as_str().into()),
-        api_key: caller.key(),
-        trace: Some(trace),
+        request_id: Some(asked.request_id.as_str().into()),
+        api_key: asked.caller.key(),
+        trace: Some(asked.trace),
         ..original.new.clone()
     };
     let history = History::read(&state.host, &original).await?;

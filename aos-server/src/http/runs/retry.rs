@@ -2,18 +2,17 @@
 
 use aos_core::replay::{Retry, retry};
 use aos_core::runs::{NewRun, RunRecord, RunState};
-use aos_core::trace::TraceParent;
 use aos_core::{Failure, codes};
+use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 
 use crate::history::History;
+use crate::http::asked::Asked;
 use crate::http::dead_letters::revive;
 use crate::http::params::{Params, PathOf, idempotency_key, run_id, wait};
 use crate::http::problem::{ApiError, ApiResult, Problem};
-use crate::http::request_id::RequestId;
 use crate::http::runs::create::{CreateQuery, new_id};
 use crate::http::runs::find;
 use crate::http::runs::fork::{Begun, answer, begin};
@@ -43,8 +42,7 @@ pub async fn retry_run(
     PathOf(id): PathOf<String>,
     Params(query): Params<CreateQuery>,
     headers: HeaderMap,
-    request_id: RequestId,
-    Extension(trace): Extension<TraceParent>,
+    asked: Asked,
 ) -> ApiResult<Response> {
     let wait = wait(query.wait.as_deref(), &headers)?;
     let key = idempotency_key(&headers)?;
@@ -56,19 +54,11 @@ pub async fn retry_run(
             Ok(Json(RunView::from(revived)).into_response())
         }
         RunState::Failed => {
-            let asked = Asked { request_id: request_id.as_str().to_owned(), trace };
-            let begun = durable(async move { again(&owned, &original, key, asked).await }).await?;
+            let begun = durable(async move { again(&owned, &original, key, &asked).await }).await?;
             answer(&state, begun, wait).await
         }
         other => Err(refused(&original, other)),
     }
-}
-
-/// The request that a retry is for.
-#[derive(Clone)]
-pub(super) struct Asked {
-    pub(super) request_id: String,
-    pub(super) trace: TraceParent,
 }
 
 /// Begins the retry of a failed run.
@@ -76,7 +66,7 @@ pub(super) async fn again(
     state: &AppState,
     original: &RunRecord,
     idempotency_key: Option<String>,
-    asked: Asked,
+    asked: &Asked,
 ) -> ApiResult<Begun> {
     let history = History::read(&state.host, original).await?;
     let (flows, run, now) = (state.host.flows.clone(), new_id()?, state.now());
@@ -92,7 +82,7 @@ pub(super) async fn again(
         parent: None,
         forked_from: Some(fork),
         idempotency_key,
-        request_id: Some(asked.request_id),
+        request_id: Some(asked.request_id.as_str().to_owned()),
         trace: Some(asked.trace),
         start_at: None,
         ..original.new.clone()

@@ -67,6 +67,14 @@ impl HttpCall {
     }
 }
 
+/// What is made of an input, and whether its URL may be asked. For fuzzing, which has no network.
+#[doc(hidden)]
+pub fn understand(input: Input, guard: &Guard) -> Result<url::Url, Failure> {
+    let request = input.check("key", None)?;
+    guard.url(&request.url).map_err(|blocked| Failure::new(aos_core::codes::HTTP_BLOCKED, blocked.to_string()))?;
+    Ok(request.url)
+}
+
 fn describe(contract: SkillContract) -> SkillContract {
     let contract = contract.schemas(schemars::schema_for!(Input).to_value(), schemars::schema_for!(Output).to_value());
     let volatile = output::VOLATILE_HEADERS.iter().map(|name| format!("/headers/{name}"));

@@ -8,11 +8,12 @@ use aos_core::{Failure, codes};
 use futures::{StreamExt, stream};
 
 use super::{BulkAction, BulkBody, BulkFilter, BulkRunView, BulkView, SHOWN};
+use crate::http::asked::Asked;
 use crate::http::dead_letters::{discard, revive};
 use crate::http::problem::{ApiError, ApiResult};
 use crate::http::runs::act::short;
 use crate::http::runs::filter;
-use crate::http::runs::retry::{Asked, again};
+use crate::http::runs::retry::again;
 use crate::state::AppState;
 
 /// Runs that one request takes on, unless it says otherwise.
@@ -262,7 +263,7 @@ impl Bulk {
         }
         // One key for each run: doing it twice retries nothing twice.
         let key = format!("aos-retry-{}", record.new.run);
-        match again(state, record, Some(key), self.asked.clone()).await {
+        match again(state, record, Some(key), &self.asked).await {
             Ok(begun) if begun.is_new => Outcome::Done,
             Ok(begun) => {
                 let message = format!("it was retried before, as run {}", begun.record.new.run);
