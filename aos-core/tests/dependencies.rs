@@ -68,6 +68,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("aos-testkit", &["aos-core"]),
     ("aos-server", &["aos-core"]),
     ("aos-benches", &["aos-core", "aos-server", "aos-testkit"]),
+    ("aos-fuzz", &["aos-core", "aos-server"]),
 ];
 
 #[test]

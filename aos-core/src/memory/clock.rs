@@ -175,12 +175,6 @@ impl Clock for TokioClock {
         Timestamp::EPOCH.saturating_add(since_epoch)
     }
 
-    #[allow(clippy::disallowed_methods, reason = "as above")]
-    fn monotonic(&self) -> Duration {
-        static BEGAN: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
-        BEGAN.elapsed()
-    }
-
     fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()> {
         /// The system's clock may be set while we sleep: look again at least this often.
         const STRETCH: Duration = Duration::from_secs(30);
