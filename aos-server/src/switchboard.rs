@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use aos_core::llm::Switches;
 use aos_core::runs::StoreError;
 use aos_core::switches::{Switch, SwitchStore};
+use aos_core::time::Clock;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::telemetry::log;
 use crate::worker::Worker;
 
 /// How often the switches are read.
@@ -24,6 +26,8 @@ const TRUSTED: Duration = Duration::from_millis(1_500);
 #[derive(Clone)]
 pub struct Switchboard {
     store: Arc<dyn SwitchStore>,
+    /// The store's.
+    clock: Arc<dyn Clock>,
     adapters: Arc<Switches>,
     worker: Worker,
     /// What settings turned on.
@@ -34,9 +38,9 @@ pub struct Switchboard {
 impl Switchboard {
     /// Turns `adapters` and `worker` as `store` says, from [`Switchboard::read`] on. What is on in `adapters` now was
     /// turned on by settings.
-    pub fn new(store: Arc<dyn SwitchStore>, adapters: Arc<Switches>, worker: Worker) -> Self {
+    pub fn new(store: Arc<dyn SwitchStore>, clock: Arc<dyn Clock>, adapters: Arc<Switches>, worker: Worker) -> Self {
         let settings = (adapters.disable_live_adapters(), adapters.force_stub_adapter());
-        Self { store, adapters, worker, settings, look: Arc::default() }
+        Self { store, clock, adapters, worker, settings, look: Arc::default() }
     }
 
     /// Where the switches are kept.
@@ -55,11 +59,13 @@ impl Switchboard {
     /// A store that fails; nothing has changed then.
     pub async fn read(&self) -> Result<(), StoreError> {
         let turned = self.store.load().await?;
-        let is_on = |switch| turned.iter().any(|change| change.switch == switch && change.on);
+        let now = self.clock.now();
+        let is_on = |switch| turned.iter().any(|change| change.switch == switch && change.is_on(now));
         let (adapters, (disable_live, force_stub)) = (&self.adapters, self.settings);
         adapters.set_disable_live_adapters(disable_live || is_on(Switch::DisableLiveAdapters));
         adapters.set_force_stub_adapter(force_stub || is_on(Switch::ForceStubAdapter));
         self.worker.pause_claims(is_on(Switch::PauseClaims));
+        log::set_debug(is_on(Switch::DebugLogging));
         adapters.set_unreadable(false);
         Ok(())
     }

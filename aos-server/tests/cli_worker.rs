@@ -117,3 +117,44 @@ fn a_worker_without_room_is_refused() {
     let place = Place::new();
     place.aos(&["worker", "--set", "WORKER_CONCURRENCY=0"]).exits(2).says("WORKER_CONCURRENCY is 0");
 }
+
+#[test]
+fn debug_logging_needs_no_restart_and_ends_by_itself() {
+    let place = Place::new();
+    let settings = |file: &'static str| [("WORKER_CONCURRENCY", "0"), ("LOG_FILE", file)];
+    let server = Process::start(&place, &["serve", "--port", "0"], &settings("serve.log"));
+    let _worker = Process::start(&place, &["worker"], &settings("worker.log")[1..]);
+    let body = r#"{"workflow": {"id": "w", "steps": [{"id": "a", "skill": "echo", "params": 1}]}}"#;
+    let debug_lines = || {
+        let url = format!("{}/v1/runs?wait=60s", server.url);
+        let mut curl = Command::new("curl");
+        let done = run(curl.args(["-sS", &url, "-H", "content-type: application/json", "-d", body]), b"");
+        assert_eq!(done.json()["state"], "succeeded");
+        ["serve.log", "worker.log"].map(|file| place.read(file).matches("DEBUG").count())
+    };
+    assert_eq!(debug_lines(), [0, 0]);
+    let aos = |args: &[&str]| place.aos(&[&["switch"], args, &["--url", &server.url]].concat());
+    let on = ["on", "debug_logging", "--for", "4s", "--reason", "a look", "--by", "Ada", "-o", "json"];
+    let on = aos(&on).exits(0).json();
+    assert!(on["on"] == true && on["in_effect"] == true && on["until"].is_string(), "{on}");
+    std::thread::sleep(Duration::from_secs(2));
+    let seen = debug_lines();
+    assert!(seen.iter().all(|lines| *lines > 0), "{seen:?}");
+    // A line of the switch's own, in both.
+    std::thread::sleep(Duration::from_secs(4));
+    let list = aos(&["list", "-o", "json"]).exits(0).json();
+    let debug = list["switches"].as_array().unwrap().iter().find(|switch| switch["switch"] == "debug_logging").unwrap();
+    assert!(debug["on"] == false && debug["in_effect"] == false, "{debug}");
+    let before = debug_lines();
+    assert_eq!(debug_lines(), before);
+    for (args, says) in [
+        (["off", "debug_logging", "--reason", "x", "--for", "1m"].as_slice(), "unexpected argument"),
+        (&["on", "debug_logging", "--reason", "x", "--for", "soon"], "expected a time such as 30s"),
+        (&["on", "debug_logging", "--reason", "x", "--for", "0s"], "expected a time such as 30s"),
+    ] {
+        aos(args).exits(2).says(says);
+    }
+    // Who forgets it does so for an hour.
+    let on = aos(&["on", "debug_logging", "--reason", "a look", "-o", "json"]).exits(0).json();
+    assert!(on["until"].is_string(), "{on}");
+}

@@ -1,6 +1,7 @@
 //! Operators' switches in memory.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::lock;
 use crate::BoxFuture;
@@ -37,10 +38,12 @@ impl SwitchStore for MemorySwitches {
         on: bool,
         by: &'a str,
         reason: &'a str,
+        lasts: Option<Duration>,
     ) -> BoxFuture<'a, Result<SwitchChange, StoreError>> {
         Box::pin(async move {
             let at = self.clock.now();
-            let change = SwitchChange { switch, on, by: by.into(), reason: reason.into(), at };
+            let until = lasts.map(|lasts| at.saturating_add(lasts));
+            let change = SwitchChange { switch, on, by: by.into(), reason: reason.into(), at, until };
             lock(&self.changes).push(change.clone());
             Ok(change)
         })

@@ -129,7 +129,13 @@ pub enum SwitchCommand {
         history: u32,
     },
     /// Turn a switch on, for every process.
-    On(Turn),
+    On {
+        #[command(flatten)]
+        turn: Turn,
+        /// For how long: 30s, 15m, 2h, 1d. Left out, until it is turned off; for debug_logging, an hour.
+        #[arg(long = "for", value_name = "TIME")]
+        lasts: Option<String>,
+    },
     /// Turn a switch off, for every process.
     Off(Turn),
 }
@@ -137,7 +143,7 @@ pub enum SwitchCommand {
 /// A switch to turn.
 #[derive(Debug, Args)]
 pub struct Turn {
-    /// disable_live_adapters, force_stub_adapter or pause_claims.
+    /// disable_live_adapters, force_stub_adapter, pause_claims or debug_logging.
     #[arg(value_name = "SWITCH", value_parser = switch)]
     pub switch: Switch,
     /// Why.

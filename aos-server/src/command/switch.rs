@@ -9,18 +9,21 @@ use super::ui::{self, CommandResult, Exit, Ui, styled};
 use crate::cli::{SwitchCommand, Turn};
 
 pub async fn run(ui: &Ui, client: &Client, command: SwitchCommand, user: Option<String>) -> CommandResult {
-    let (turn, on) = match command {
+    let (turn, on, lasts) = match command {
         SwitchCommand::List { history } => {
             let list = client.get(&["switches"], &[("history", history.to_string())]).await?.json()?;
             ui.result(&list, |out| show(out, &list))?;
             return Ok(Exit::Yes);
         }
-        SwitchCommand::On(turn) => (turn, true),
-        SwitchCommand::Off(turn) => (turn, false),
+        SwitchCommand::On { turn, lasts } => (turn, true, lasts),
+        SwitchCommand::Off(turn) => (turn, false, None),
     };
     let Turn { switch, reason, by } = turn;
     let by = by.or(user).unwrap_or_else(|| "somebody at a command line".to_owned());
-    let body = json!({"on": on, "by": by, "reason": reason});
+    let mut body = json!({"on": on, "by": by, "reason": reason});
+    if let Some(lasts) = lasts {
+        body["for"] = lasts.into();
+    }
     let turned = client.put(&["switches", switch.as_str()], &body).await?.json()?;
     ui.result(&turned, |out| line(out, &turned))?;
     Ok(Exit::Yes)
@@ -44,6 +47,9 @@ fn line(out: &mut dyn Write, switch: &Value) -> io::Result<()> {
     write!(out, "{}  {:<21}", styled(style, format_args!("{state:<3}")), text("switch"))?;
     if !text("at").is_empty() {
         write!(out, "  {}  {}: {}", text("at"), text("by"), text("reason"))?;
+    }
+    if !text("until").is_empty() {
+        write!(out, "  until {}", text("until"))?;
     }
     if switch["on"] == false && switch["in_effect"] == true {
         write!(out, "  (in effect here by a setting)")?;

@@ -1,5 +1,7 @@
 //! Switches: controls of the whole installation, which every process obeys within two seconds.
 
+use std::time::Duration;
+
 use aos_core::switches::{Switch, SwitchChange};
 use axum::Json;
 use axum::extract::State;
@@ -7,16 +9,17 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::http::body::Doc;
-use crate::http::params::{Params, PathOf, clip};
+use crate::http::params::{Params, PathOf, clip, duration};
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::http::runs::act::short;
 use crate::state::{AppState, durable};
+use crate::telemetry::log;
 
 /// A switch.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(title = "Switch")]
 pub struct SwitchView {
-    /// `disable_live_adapters`, `force_stub_adapter` or `pause_claims`.
+    /// `disable_live_adapters`, `force_stub_adapter`, `pause_claims` or `debug_logging`.
     #[schema(example = "pause_claims")]
     pub switch: &'static str,
     /// Whether it is on.
@@ -29,6 +32,8 @@ pub struct SwitchView {
     pub reason: Option<String>,
     /// When, RFC 3339.
     pub at: Option<String>,
+    /// When it goes off, or went off, by itself, RFC 3339.
+    pub until: Option<String>,
 }
 
 /// One turn of a switch.
@@ -45,6 +50,8 @@ pub struct ChangeView {
     pub reason: String,
     /// When, RFC 3339.
     pub at: String,
+    /// When it was to go off by itself, RFC 3339.
+    pub until: Option<String>,
 }
 
 /// All switches.
@@ -77,6 +84,10 @@ pub struct SwitchBody {
     /// Why.
     #[schema(example = "the provider answers with errors")]
     pub reason: String,
+    /// For how long it is to be on: `30s`, `15m`, `2h`, `1d`. Left out, until it is turned off; for `debug_logging`, an hour.
+    #[serde(default, rename = "for")]
+    #[schema(example = "15m")]
+    pub lasts: Option<String>,
 }
 
 /// Shows the switches, and who turned them.
@@ -103,11 +114,11 @@ pub async fn list_switches(
 /// Turns a switch, for every process.
 #[utoipa::path(
     put, path = "/v1/switches/{switch}", tag = "queue", operation_id = "turnSwitch",
-    params(("switch" = String, Path, description = "`disable_live_adapters`, `force_stub_adapter` or `pause_claims`")),
+    params(("switch" = String, Path, description = "`disable_live_adapters`, `force_stub_adapter`, `pause_claims` or `debug_logging`")),
     request_body = SwitchBody,
     responses(
         (status = 200, body = SwitchView, description = "The switch as it stands"),
-        (status = 400, body = Problem, description = "Nobody says who turns it, or why"),
+        (status = 400, body = Problem, description = "Nobody says who turns it, or why; `for` is no time, or the switch is turned off"),
         (status = 404, body = Problem, description = "There is no such switch"),
     )
 )]
@@ -126,9 +137,10 @@ pub async fn turn_switch(
             return Err(ApiError::invalid(format!("{what:?} is empty: say who turns the switch, and why")));
         }
     }
+    let lasts = lasts(switch, &body)?;
     durable(async move {
         let store = state.switchboard.store();
-        let change = store.turn(switch, body.on, &body.by, &body.reason).await?;
+        let change = store.turn(switch, body.on, &body.by, &body.reason, lasts).await?;
         tracing::warn!(switch = switch.as_str(), on = change.on, by = change.by, reason = change.reason, "turned");
         // Here it has its effect at once, and elsewhere soon.
         state.hub.turned_a_switch();
@@ -138,19 +150,39 @@ pub async fn turn_switch(
     .await
 }
 
+/// Nobody remembers to turn debug logging off.
+const DEBUG_LASTS: Duration = Duration::from_secs(3_600);
+
+fn lasts(switch: Switch, body: &SwitchBody) -> ApiResult<Option<Duration>> {
+    match (&body.lasts, body.on) {
+        (None, true) => Ok((switch == Switch::DebugLogging).then_some(DEBUG_LASTS)),
+        (None, false) => Ok(None),
+        (Some(_), false) => Err(ApiError::invalid("\"for\" is for a switch that is turned on: leave it out")),
+        (Some(text), true) => match duration(text).filter(|lasts| !lasts.is_zero()) {
+            Some(lasts) => Ok(Some(lasts)),
+            None => {
+                let text = clip(text);
+                Err(ApiError::invalid(format!("\"for\" is {text:?}: expected a time such as 30s, 15m, 2h or 1d")))
+            }
+        },
+    }
+}
+
 fn view(state: &AppState, switch: Switch, last: Option<&SwitchChange>) -> SwitchView {
     let adapters = state.adapters.switches();
     SwitchView {
         switch: switch.as_str(),
-        on: last.is_some_and(|change| change.on),
+        on: last.is_some_and(|change| change.is_on(state.host.clock.now())),
         in_effect: match switch {
             Switch::DisableLiveAdapters => adapters.disable_live_adapters(),
             Switch::ForceStubAdapter => adapters.force_stub_adapter(),
             Switch::PauseClaims => state.worker.is_paused(),
+            Switch::DebugLogging => log::is_debug(),
         },
         by: last.map(|change| change.by.clone()),
         reason: last.map(|change| change.reason.clone()),
         at: last.map(|change| change.at.to_string()),
+        until: last.and_then(|change| change.until).map(|until| until.to_string()),
     }
 }
 
@@ -162,6 +194,7 @@ impl From<SwitchChange> for ChangeView {
             by: change.by,
             reason: change.reason,
             at: change.at.to_string(),
+            until: change.until.map(|until| until.to_string()),
         }
     }
 }

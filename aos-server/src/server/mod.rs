@@ -174,7 +174,8 @@ impl Server {
         let driver = Arc::new(host.clone());
         let worker = Worker::new(worker, driver, stores, clock, leases, Arc::clone(&hub), metrics.clone());
         let switches = Arc::clone(adapters.switches());
-        let switchboard = Switchboard::new(Arc::clone(&control.switches), switches, worker.clone());
+        let switchboard =
+            Switchboard::new(Arc::clone(&control.switches), Arc::clone(&host.clock), switches, worker.clone());
         switchboard.read().await?;
         let tenant = TenantId::default();
         let gate = Gate::new(Arc::clone(&control.keys), tenant.clone(), Arc::clone(&host.clock), access);

@@ -9,17 +9,19 @@ mod file;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use aos_core::{Failure, codes};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt::format::{Format, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
@@ -59,9 +61,40 @@ fn filter(directives: &str) -> Result<EnvFilter, Failure> {
 pub fn init(directives: &str, format: LogFormat, file: Option<&Path>) -> Result<(), Failure> {
     let file = file.map(open).transpose()?.map(|file| layer(LogFormat::Text, Mutex::new(file)));
     let layers: Vec<_> = file.into_iter().chain([layer(format, io::stderr)]).collect();
+    let (level, handle) = reload::Layer::new(filter(directives)?);
     // The only way to fail is that a logger is installed already.
-    let _ = Registry::default().with(layers).with(filter(directives)?).try_init();
+    if Registry::default().with(level).with(layers).try_init().is_ok() {
+        let _ = LEVEL.set(Level { handle, directives: directives.to_owned(), is_debug: AtomicBool::new(false) });
+    }
     Ok(())
+}
+
+/// The filter of the process's logger, which can be changed.
+struct Level {
+    handle: reload::Handle<EnvFilter, Registry>,
+    /// What settings say.
+    directives: String,
+    is_debug: AtomicBool,
+}
+
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
+/// Whether this process logs at `debug` because it was told to while it runs.
+pub fn is_debug() -> bool {
+    LEVEL.get().is_some_and(|level| level.is_debug.load(Ordering::Relaxed))
+}
+
+/// Logs at `debug`, or again as settings say. Where these say `debug` or more already, nothing changes.
+pub fn set_debug(on: bool) {
+    let Some(level) = LEVEL.get().filter(|level| level.is_debug.swap(on, Ordering::Relaxed) != on) else { return };
+    let configured = filter(&level.directives);
+    let says_more = |filter: &EnvFilter| filter.max_level_hint().is_none_or(|max| max >= LevelFilter::DEBUG);
+    let wanted = match configured {
+        Ok(configured) if !on || says_more(&configured) => Ok(configured),
+        _ => filter("debug"),
+    };
+    let changed = wanted.is_ok_and(|wanted| level.handle.reload(wanted).is_ok());
+    tracing::warn!(on, changed, "the level of logging was changed by the switch debug_logging");
 }
 
 fn open(path: &Path) -> Result<LogFile, Failure> {

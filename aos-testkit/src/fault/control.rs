@@ -131,8 +131,9 @@ impl<T: SwitchStore + ?Sized> SwitchStore for Faulty<T> {
         on: bool,
         by: &'a str,
         reason: &'a str,
+        lasts: Option<Duration>,
     ) -> BoxFuture<'a, Result<SwitchChange, StoreError>> {
-        let call = move || self.inner.turn(switch, on, by, reason);
+        let call = move || self.inner.turn(switch, on, by, reason, lasts);
         Box::pin(self.faults.around("switches.turn", call, unavailable("turn a switch")))
     }
 

@@ -1,0 +1,2 @@
+-- When a switch goes off by itself.
+ALTER TABLE switch_change ADD COLUMN until INTEGER;
