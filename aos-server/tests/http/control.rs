@@ -31,7 +31,7 @@ async fn switches_are_turned_by_somebody_for_a_reason() {
     let api = Api::new().await;
     let list = api.get("/v1/switches").await.is(200).json();
     let names: Vec<_> = list["switches"].as_array().unwrap().iter().map(|switch| switch["switch"].clone()).collect();
-    assert_eq!(names, ["disable_live_adapters", "force_stub_adapter", "pause_claims"]);
+    assert_eq!(names, ["disable_live_adapters", "force_stub_adapter", "pause_claims", "debug_logging"]);
     assert!(list["switches"].as_array().unwrap().iter().all(|switch| switch["on"] == false && switch["by"].is_null()));
     assert_eq!(list["history"], json!([]));
 
@@ -61,6 +61,8 @@ async fn switches_are_turned_by_somebody_for_a_reason() {
         (json!({"on": true, "by": "Ada"}), "reason"),
         (json!({"on": "yes", "by": "Ada", "reason": "x"}), "on"),
         (json!({"on": true, "by": "Ada", "reason": "x".repeat(1_001)}), "reason"),
+        (json!({"on": true, "by": "Ada", "reason": "x", "for": "soon"}), "expected a time such as"),
+        (json!({"on": false, "by": "Ada", "reason": "x", "for": "1m"}), "turned on"),
     ] {
         let problem = api.put("/v1/switches/pause_claims", &body).await.problem(400, "ERR_INVALID_REQUEST");
         assert!(problem["detail"].as_str().unwrap().contains(says), "{body}: {problem}");

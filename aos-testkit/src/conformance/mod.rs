@@ -423,6 +423,7 @@ macro_rules! conformance_tests {
         $crate::conformance_tests! { @suite switches, $backend,
             a_switch_that_was_never_turned_is_not_there
             a_turn_is_seen
+            a_turn_may_last_for_a_while
             the_last_turn_counts
             history_is_newest_first
             racing_turns_are_all_kept
