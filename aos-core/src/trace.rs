@@ -41,7 +41,8 @@ impl TraceParent {
         Self { trace, span, sampled }
     }
 
-    /// Where a run begins a trace that nobody asked for within another one: the same for the same run, everywhere.
+    /// Where a run begins a trace that nobody asked for within another one: the same for the same run, everywhere. Nobody
+    /// wants its spans.
     pub fn of_run(run: &RunId) -> Self {
         let hash = Hash::of(format!("trace\n{run}"));
         let (first, second) = hash.as_bytes().split_at(16);
@@ -49,7 +50,7 @@ impl TraceParent {
         let span = u64::from_be_bytes(second[..8].try_into().unwrap_or([1; 8]));
         // No hash of anything known begins with that many zeros; 1 is as good an id as any.
         let (trace, span) = (NonZeroU128::new(trace), NonZeroU64::new(span));
-        Self::new(trace.unwrap_or(NonZeroU128::MIN), span.unwrap_or(NonZeroU64::MIN), true)
+        Self::new(trace.unwrap_or(NonZeroU128::MIN), span.unwrap_or(NonZeroU64::MIN), false)
     }
 
     /// A span below this one. The same name gives the same span.
@@ -163,7 +164,7 @@ mod tests {
         let (first, second) = (run.child("fetch#1"), run.child("fetch#2"));
         assert!(first != second && first != run && first == run.child("fetch#1"));
         assert_ne!(first.child("x"), second.child("x"));
-        let unsampled = TraceParent { sampled: false, ..run };
-        assert!(!unsampled.child("x").is_sampled());
+        let sampled = TraceParent { sampled: true, ..run };
+        assert!(!run.child("x").is_sampled() && sampled.child("x").is_sampled());
     }
 }

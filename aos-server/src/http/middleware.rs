@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use crate::http::problem::ApiError;
 use crate::http::request_id::{self, RequestId};
-use crate::telemetry::{Metrics, Span, Tracer, asked_within};
+use crate::telemetry::{Metrics, Span, Tracer, asked_within, below};
 
 /// Routes that begin so are not traced.
 const UNTRACED: &[&str] = &["/health", "/metrics"];
@@ -28,10 +28,7 @@ pub async fn observe(State((metrics, tracer)): State<(Metrics, Tracer)>, mut req
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
     let parent = asked_within(request.headers());
-    let trace = match parent {
-        Some(parent) => parent.child(id.as_str()),
-        None => tracer.begin(),
-    };
+    let trace = parent.map_or_else(|| tracer.begin(), below);
     request.extensions_mut().insert(trace);
     let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();

@@ -10,4 +10,4 @@ mod trace;
 pub use metrics::Metrics;
 pub use model::CountedAdapter;
 pub use observer::Observed;
-pub use trace::{Share, Span, TRACEPARENT, Tracer, asked_within, header};
+pub use trace::{Share, Span, TRACEPARENT, Tracer, asked_within, below, header};

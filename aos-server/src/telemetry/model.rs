@@ -8,7 +8,7 @@ use aos_core::llm::{LlmAdapter, LlmAnswer, LlmCall, LlmFailure, LlmRequest};
 use opentelemetry::trace::SpanKind;
 use opentelemetry::{Array, StringValue, Value};
 
-use crate::telemetry::{Metrics, Span, Tracer};
+use crate::telemetry::{Metrics, Span, Tracer, below};
 
 /// Counts calls, errors, tokens, cost and latency of the adapter within, and makes a span of each call.
 pub struct CountedAdapter {
@@ -90,7 +90,7 @@ impl LlmAdapter for CountedAdapter {
     fn invoke(&self, mut call: LlmCall) -> BoxFuture<'_, Result<LlmAnswer, LlmFailure>> {
         Box::pin(async move {
             let (request, parent) = (Arc::clone(&call.request), call.trace);
-            call.trace = parent.map(|parent| parent.child(&format!("{}/{}", self.name(), call.fallback)));
+            call.trace = parent.map(below);
             let (started, trace) = (Instant::now(), call.trace);
             let result = self.inner.invoke(call).await;
             let took = started.elapsed();

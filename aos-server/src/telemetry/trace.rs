@@ -155,12 +155,10 @@ impl Tracer {
 
     /// A trace that begins here. It is not kept where nothing is sent to a collector.
     pub fn begin(&self) -> TraceParent {
-        // Without randomness there is no telling traces apart, but whatever is traced goes on.
-        let id = || getrandom::u64().unwrap_or(1);
-        let (high, low) = (id(), id());
+        let (high, low) = (random(), random());
         let trace = NonZeroU128::new(u128::from(high) << 64 | u128::from(low)).unwrap_or(NonZeroU128::MIN);
         let kept = self.0.as_ref().is_some_and(|exporting| exporting.share.keeps(low));
-        TraceParent::new(trace, NonZeroU64::new(id()).unwrap_or(NonZeroU64::MIN), kept)
+        TraceParent::new(trace, NonZeroU64::new(random()).unwrap_or(NonZeroU64::MIN), kept)
     }
 
     /// Sends a span; it is not even made where nobody would see it.
@@ -201,6 +199,16 @@ impl Tracer {
     }
 }
 
+/// A span below another one that is like no other, for what may happen any number of times there.
+pub fn below(parent: TraceParent) -> TraceParent {
+    parent.child(&random().to_string())
+}
+
+/// Without randomness there is no telling spans apart, but whatever is traced goes on.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or(1)
+}
+
 /// What all spans of the process have in common. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` win.
 fn resource() -> Resource {
     let ours = [
@@ -231,6 +239,8 @@ mod tests {
         assert!(["", "-0.1", "1.1", "NaN", "half"].into_iter().all(|text| Share::parse(text).is_none()));
         assert!(!Tracer::default().begin().is_sampled());
         assert_ne!(Tracer::default().begin(), Tracer::default().begin());
+        let parent = Tracer::default().begin();
+        assert!(below(parent) != below(parent) && below(parent).trace_id() == parent.trace_id());
     }
 
     #[test]

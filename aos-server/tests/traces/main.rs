@@ -195,6 +195,14 @@ async fn a_request_is_one_trace_over_all_processes_and_in_their_logs() {
         assert_eq!(line.unwrap_or_else(|| panic!("{says:?} is not in {log}"))["request_id"], "abc123");
     }
 
+    // A caller that asks again under the same id has spans of its own.
+    place.run(Some(CALLER)).await;
+    let requests =
+        |spans: &[Span]| spans.iter().filter(|span| span.name == "POST /v1/runs").cloned().collect::<Vec<_>>();
+    let spans = place.collector.trace(trace, |spans| requests(spans).len() == 2).await;
+    let [first, second] = &requests(&spans)[..] else { panic!("{spans:#?}") };
+    assert!(first.id != second.id && first.parent == second.parent);
+
     // What is sent at last is not lost with the process.
     let mut sent = place.collector.all().len();
     let other = place.run(None).await;
