@@ -69,6 +69,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub mod agent;
+pub mod audit;
 pub mod blob;
 pub mod budget;
 pub mod cache;

@@ -46,6 +46,7 @@ async fn open(path: PathBuf, clock: VirtualClock) -> Roles {
         schedules: Some(stores.schedules()),
         switches: Some(stores.switches()),
         keys: Some(stores.keys()),
+        audit: Some(stores.audit()),
         ledger: Some(stores.ledger()),
         ..Roles::default()
     }
@@ -59,5 +60,6 @@ conformance_tests!(runs, Sqlite);
 conformance_tests!(schedules, Sqlite);
 conformance_tests!(slots, Sqlite);
 conformance_tests!(switches, Sqlite);
+conformance_tests!(audit, Sqlite);
 conformance_tests!(keys, Sqlite);
 conformance_tests!(workers, Sqlite);

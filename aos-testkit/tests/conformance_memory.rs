@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use aos_core::memory::{
-    MemoryCache, MemoryKeys, MemoryLedger, MemoryLimiter, MemoryRegistry, MemorySchedules, MemorySlots, MemoryStore,
-    MemorySwitches, MemoryWorkers, VirtualClock,
+    MemoryAudit, MemoryCache, MemoryKeys, MemoryLedger, MemoryLimiter, MemoryRegistry, MemorySchedules, MemorySlots,
+    MemoryStore, MemorySwitches, MemoryWorkers, VirtualClock,
 };
 use aos_core::time::Clock;
 use aos_testkit::conformance::{Backend, BoxFuture, OpenAgain, Roles};
@@ -43,6 +43,7 @@ struct Stores {
     schedules: Arc<MemorySchedules>,
     switches: Arc<MemorySwitches>,
     keys: Arc<MemoryKeys>,
+    audit: Arc<MemoryAudit>,
     ledger: Arc<MemoryLedger>,
 }
 
@@ -56,6 +57,7 @@ impl Stores {
             schedules: Arc::new(MemorySchedules::new(Arc::clone(&clock))),
             switches: Arc::new(MemorySwitches::new(Arc::clone(&clock))),
             keys: Arc::new(MemoryKeys::new(Arc::clone(&clock))),
+            audit: Arc::new(MemoryAudit::new(Arc::clone(&clock))),
             ledger: Arc::new(MemoryLedger::new(clock)),
         }
     }
@@ -69,6 +71,7 @@ impl Stores {
             schedules: Some(Arc::clone(&self.schedules) as _),
             switches: Some(Arc::clone(&self.switches) as _),
             keys: Some(Arc::clone(&self.keys) as _),
+            audit: Some(Arc::clone(&self.audit) as _),
             ledger: Some(Arc::clone(&self.ledger) as _),
             ..Roles::default()
         }
@@ -86,5 +89,6 @@ conformance_tests!(runs, Memory);
 conformance_tests!(schedules, Memory);
 conformance_tests!(slots, Memory);
 conformance_tests!(switches, Memory);
+conformance_tests!(audit, Memory);
 conformance_tests!(keys, Memory);
 conformance_tests!(workers, Memory);

@@ -3,6 +3,7 @@
 //! They keep everything in the process: what they promise as durable lasts as long as they do. No threads, no
 //! runtime and no clock of their own; whoever makes one lends it a [`Clock`].
 
+mod audit;
 mod blob;
 mod cache;
 mod clock;
@@ -20,6 +21,7 @@ mod workers;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use audit::MemoryAudit;
 pub use blob::MemoryBlobs;
 pub use cache::MemoryCache;
 #[cfg(feature = "tokio")]

@@ -13,10 +13,13 @@ mod watch;
 
 use std::sync::Arc;
 
+use aos_core::audit::AuditStore;
 use aos_core::driver::Stores;
 use aos_core::keys::KeyStore;
 use aos_core::ledger::LedgerStore;
-use aos_core::memory::{MemoryKeys, MemoryLedger, MemorySchedules, MemorySlots, MemorySwitches, MemoryWorkers};
+use aos_core::memory::{
+    MemoryAudit, MemoryKeys, MemoryLedger, MemorySchedules, MemorySlots, MemorySwitches, MemoryWorkers,
+};
 use aos_core::registry::RegistryStore;
 use aos_core::runs::StoreError;
 use aos_core::schedules::ScheduleStore;
@@ -215,6 +218,8 @@ pub struct Control {
     pub switches: Arc<dyn SwitchStore>,
     /// API keys.
     pub keys: Arc<dyn KeyStore>,
+    /// Who changed what.
+    pub audit: Arc<dyn AuditStore>,
     /// The account of model calls, and their budgets.
     pub ledger: Arc<dyn LedgerStore>,
 }
@@ -228,6 +233,7 @@ impl Control {
             schedules: Arc::new(MemorySchedules::new(Arc::clone(clock))),
             switches: Arc::new(MemorySwitches::new(Arc::clone(clock))),
             keys: Arc::new(MemoryKeys::new(Arc::clone(clock))),
+            audit: Arc::new(MemoryAudit::new(Arc::clone(clock))),
             ledger: Arc::new(MemoryLedger::new(Arc::clone(clock))),
         }
     }

@@ -46,6 +46,7 @@ fn roles(stores: &PostgresStores) -> Roles {
         schedules: Some(stores.schedules()),
         switches: Some(stores.switches()),
         keys: Some(stores.keys()),
+        audit: Some(stores.audit()),
         ledger: Some(stores.ledger()),
         ..Roles::default()
     }
@@ -77,6 +78,7 @@ macro_rules! all_suites {
         aos_testkit::conformance_tests!(schedules, crate::postgres_support::Tested($reach));
         aos_testkit::conformance_tests!(slots, crate::postgres_support::Tested($reach));
         aos_testkit::conformance_tests!(switches, crate::postgres_support::Tested($reach));
+        aos_testkit::conformance_tests!(audit, crate::postgres_support::Tested($reach));
         aos_testkit::conformance_tests!(keys, crate::postgres_support::Tested($reach));
         aos_testkit::conformance_tests!(workers, crate::postgres_support::Tested($reach));
     };

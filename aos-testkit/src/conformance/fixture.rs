@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use aos_core::audit::AuditStore;
 use aos_core::blob::BlobStore;
 use aos_core::cache::Cache;
 use aos_core::canonical::Hash;
@@ -44,6 +45,10 @@ impl Roles {
 
     pub(super) fn need_blobs(&self) -> Result<Arc<dyn BlobStore>, Capability> {
         self.blobs.clone().ok_or(Capability::Blobs)
+    }
+
+    pub(super) fn need_audit(&self) -> Result<Arc<dyn AuditStore>, Capability> {
+        self.audit.clone().ok_or(Capability::Audit)
     }
 
     pub(super) fn need_cache(&self) -> Result<Arc<dyn Cache>, Capability> {

@@ -39,6 +39,7 @@
     reason = "the clauses are tests: a broken contract panics"
 )]
 
+pub mod audit;
 pub mod blob;
 pub mod cache;
 mod fixture;
@@ -60,6 +61,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aos_core::audit::AuditStore;
 use aos_core::blob::BlobStore;
 use aos_core::cache::Cache;
 use aos_core::journal::JournalStore;
@@ -119,6 +121,8 @@ pub struct Roles {
     pub ledger: Option<Arc<dyn LedgerStore>>,
     /// API keys.
     pub keys: Option<Arc<dyn KeyStore>>,
+    /// Audit logs.
+    pub audit: Option<Arc<dyn AuditStore>>,
     /// Control over the clock of all of these.
     pub advance: Option<Advance>,
     /// A way to open the same data once more while it is open.
@@ -174,6 +178,8 @@ pub enum Capability {
     Ledger,
     /// [`Roles::keys`].
     Keys,
+    /// [`Roles::audit`].
+    Audit,
     /// [`Roles::advance`].
     ClockControl,
     /// [`Roles::open_again`].
@@ -195,6 +201,7 @@ impl fmt::Display for Capability {
             Self::Switches => "switches",
             Self::Ledger => "a ledger",
             Self::Keys => "API keys",
+            Self::Audit => "an audit log",
             Self::ClockControl => "control over the clock",
             Self::OpenAgain => "data that can be opened twice",
         })
@@ -221,6 +228,19 @@ where
 /// `conformance_tests!(journal, MyBackend)`. The second argument is an expression that gives a [`Backend`].
 #[macro_export]
 macro_rules! conformance_tests {
+    (audit, $backend:expr) => {
+        $crate::conformance_tests! { @suite audit, $backend,
+            what_was_appended_is_read_back
+            times_are_of_the_stores_clock
+            reads_pages
+            filters_let_through_what_fits
+            racing_appends_are_one_chain
+            checkpoints_are_kept
+            tenants_are_apart
+            texts_come_back
+            is_there_for_another_process
+        }
+    };
     (blob, $backend:expr) => {
         $crate::conformance_tests! { @suite blob, $backend,
             gives_back_what_was_put

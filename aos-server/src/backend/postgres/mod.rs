@@ -9,6 +9,7 @@
 //! - **Any pooler.** PgBouncer in transaction mode is noticed; see `session.rs` for what is different then.
 //! - **No cancellation trouble.** Work on the database runs in tasks of its own; a caller's future only waits.
 
+mod audit;
 mod batch;
 mod blob;
 mod clock;
@@ -40,6 +41,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aos_core::audit::AuditStore;
 use aos_core::blob::BlobStore;
 use aos_core::driver::Stores;
 use aos_core::journal::JournalStore;
@@ -195,6 +197,11 @@ impl PostgresStores {
         Arc::clone(&self.0) as _
     }
 
+    /// Audit logs.
+    pub fn audit(&self) -> Arc<dyn AuditStore> {
+        Arc::clone(&self.0) as _
+    }
+
     /// The account of model calls.
     pub fn ledger(&self) -> Arc<dyn LedgerStore> {
         Arc::clone(&self.0) as _
@@ -208,6 +215,7 @@ impl PostgresStores {
             schedules: self.schedules(),
             switches: self.switches(),
             keys: self.keys(),
+            audit: self.audit(),
             ledger: self.ledger(),
         }
     }

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0006_keys.sql"),
     include_str!("../../../migrations/sqlite/0007_trace.sql"),
     include_str!("../../../migrations/sqlite/0008_switch_until.sql"),
+    include_str!("../../../migrations/sqlite/0009_audit.sql"),
 ];
 
 /// How long to wait for another process's transaction.

@@ -9,6 +9,7 @@
 //! - **No cancellation trouble.** A caller's future only waits; the work is done by the writer's thread or by a
 //!   blocking task, and ends whatever becomes of the caller.
 
+mod audit;
 mod blob;
 mod budgets;
 mod connection;
@@ -39,6 +40,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aos_core::audit::AuditStore;
 use aos_core::blob::BlobStore;
 use aos_core::driver::Stores;
 use aos_core::journal::JournalStore;
@@ -171,6 +173,11 @@ impl SqliteStores {
         Arc::clone(&self.0) as _
     }
 
+    /// Audit logs.
+    pub fn audit(&self) -> Arc<dyn AuditStore> {
+        Arc::clone(&self.0) as _
+    }
+
     /// The account of model calls.
     pub fn ledger(&self) -> Arc<dyn LedgerStore> {
         Arc::clone(&self.0) as _
@@ -184,6 +191,7 @@ impl SqliteStores {
             schedules: self.schedules(),
             switches: self.switches(),
             keys: self.keys(),
+            audit: self.audit(),
             ledger: self.ledger(),
         }
     }
