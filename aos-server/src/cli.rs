@@ -1,5 +1,6 @@
 //! The command line: what there is to say, not what it does.
 
+mod audit;
 mod keys;
 mod money;
 mod queue;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+pub use audit::{AuditArgs, AuditCommand, SearchArgs};
 pub use keys::{KeysArgs, KeysCommand};
 pub use money::{BudgetsArgs, BudgetsCommand, CostsArgs, RecostArgs};
 pub use queue::{
@@ -85,6 +87,8 @@ pub enum Command {
     Switch(SwitchArgs),
     /// Make, list and revoke API keys.
     Keys(KeysArgs),
+    /// Search and check the log of who changed what.
+    Audit(AuditArgs),
     /// Begin runs by the calendar.
     Schedules(SchedulesArgs),
     /// Sum up what model calls cost.

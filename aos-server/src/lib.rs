@@ -1,5 +1,6 @@
 //! The AOS server: HTTP, worker loop and the backends behind the core's contracts.
 
+pub mod audit;
 pub mod backend;
 pub mod backlog;
 mod cli;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::audit::Audit;
 use crate::backend::Control;
 use crate::backend::redis::Redis;
 use crate::backlog::Backlog;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub switchboard: Switchboard,
     /// How many workers are alive.
     pub live: Live,
+    /// Who changed what.
+    pub audit: Audit,
     /// Who may do what.
     pub gate: Gate,
     /// Skills and workflows.

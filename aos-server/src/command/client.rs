@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aos_core::{Code, Failure, codes};
-use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::{Extension, Router};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -15,6 +15,7 @@ use super::ui::{CommandError, Exit, exit_of};
 
 use crate::cli::Target;
 use crate::config::{self, Database, Secret, Sources};
+use crate::http::audited::Operator;
 use crate::server::Server;
 
 /// A way to the API.
@@ -70,6 +71,7 @@ impl Client {
 
     /// The API in this process, on a database that perhaps servers use too. It advances no runs.
     async fn on_database(sources: Sources, db: &str) -> Result<Self, CommandError> {
+        let operator = Operator(sources.environment.get("USER").cloned().unwrap_or_else(|| "somebody".into()));
         let config = without_listening(sources, Some(db))?;
         if let Database::Sqlite(path) = &config.database
             && !path.is_file()
@@ -80,7 +82,7 @@ impl Client {
             );
         }
         let (server, _backend) = Server::beside(&config).await?;
-        Ok(Self::Here(Box::new(server.router())))
+        Ok(Self::Here(Box::new(server.router().layer(Extension(operator)))))
     }
 
     /// A client of a server.

@@ -1,6 +1,7 @@
 //! What the commands do: one file each.
 
 mod again;
+mod audit;
 mod bulk;
 mod client;
 mod completions;
@@ -90,6 +91,10 @@ fn dispatch(ui: &Ui, cli: Cli) -> CommandResult {
             let user = sources.environment.get("USER").cloned();
             let client = Client::to(sources, &target).await?;
             keys::run(ui, &client, command.unwrap_or(KeysCommand::List), user).await
+        }),
+        Command::Audit(args) => block_on(async move {
+            let client = Client::to(sources, &args.target).await?;
+            audit::run(ui, &client, args).await
         }),
         Command::Migrate(args) => block_on(migrate::run(ui, sources, &args)),
         Command::Schedules(SchedulesArgs { target, command }) => block_on(async move {

@@ -2,6 +2,7 @@
 //!
 //! [`table`] lists every setting once; parsing, messages and the settings page come from it.
 
+mod audit_key;
 mod claude;
 mod client;
 mod database;
@@ -34,6 +35,8 @@ pub use source::Sources;
 pub use worker::Worker;
 
 use aos_core::llm::PriceBook;
+
+use crate::audit::AuditKey;
 use reader::Reader;
 use source::Values;
 
@@ -60,6 +63,8 @@ pub struct Config {
     pub log: Log,
     /// The server that client commands talk to, and the key they have for it.
     pub client: Client,
+    /// What checkpoints of the audit log are signed with.
+    pub audit_key: Option<AuditKey>,
     /// Oddities that do not stop the start (unknown keys), to be logged once logging works.
     pub warnings: Vec<String>,
 }
@@ -101,6 +106,7 @@ impl Config {
         let worker = Worker::read(reader);
         let log = Log::read(reader);
         let client = Client::read(reader);
+        let audit_key = audit_key::read(reader);
         Some(Self {
             listen: listen?,
             database: database?,
@@ -112,6 +118,7 @@ impl Config {
             worker: worker?,
             log: log?,
             client: client?,
+            audit_key: audit_key?,
             warnings: Vec::new(),
         })
     }

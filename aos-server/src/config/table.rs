@@ -38,6 +38,7 @@ settings! {
         HOST = "HOST", "an IP address or `localhost`", Some("127.0.0.1"), "0.0.0.0", plain, "Address the server listens on. Off loopback every request needs an API key, but for health and metrics.";
         PORT = "PORT", "an integer from 0 to 65535", Some("8000"), "8000", plain, "TCP port the server listens on; 0 takes any free port.";
         ALLOW_INSECURE = "AOS_ALLOW_INSECURE", "`true` or `false`", Some("false"), "true", plain, "Ask nobody for an API key, on whatever address. Only behind something that authenticates.";
+        AUDIT_KEY_FILE = "AOS_AUDIT_KEY_FILE", "the path of a readable file", None, "/run/secrets/aos-audit.pem", plain, "Private key (Ed25519, PEM) with which this process signs checkpoints of the audit log; `openssl genpkey -algorithm ed25519` makes one. Not set, the log is a chain of hashes that nobody has signed.";
         DRAIN_DELAY = "AOS_DRAIN_DELAY", "an integer from 0 to 300", None, "5", plain, "Seconds for which a server that was asked to end goes on answering while `/health/ready` says that it is not ready, so that load balancers turn to others in time. Not set, it is 3 on Postgres and 0 on SQLite. Workers have none.";
     }
     "Data": {

@@ -1,9 +1,12 @@
 //! What a route asks of its caller. A route is registered together with the scope it needs, and in no other way, so that
 //! there is none without one; its entry in the OpenAPI document says the same.
 
+use std::sync::Arc;
+
 use aos_core::keys::Scope;
 use aos_core::{Failure, codes};
 use axum::extract::Request;
+use axum::http::Method;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::path::{Operation, PathItem};
@@ -11,6 +14,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use crate::gate::Gate;
+use crate::http::audited::{Operations, audited};
 use crate::http::openapi::Routes;
 use crate::http::problem::ApiError;
 use crate::state::AppState;
@@ -28,7 +32,20 @@ pub(super) fn open<const N: usize>(routes: [Route; N]) -> Routes {
 
 /// Routes for callers whose key has this scope.
 pub(super) fn needing<const N: usize>(scope: Scope, routes: [Route; N]) -> Routes {
-    routes.into_iter().fold(OpenApiRouter::new(), |router, (schemas, mut paths, methods)| {
+    guarded(scope, routes, false)
+}
+
+/// The same, and what changes anything is written into the audit log.
+pub(super) fn auditing<const N: usize>(scope: Scope, routes: [Route; N]) -> Routes {
+    guarded(scope, routes, true)
+}
+
+fn guarded<const N: usize>(scope: Scope, routes: [Route; N], is_audited: bool) -> Routes {
+    routes.into_iter().fold(OpenApiRouter::new(), |router, (schemas, mut paths, mut methods)| {
+        if is_audited {
+            let changing: Operations = paths.paths.values_mut().flat_map(changing).collect();
+            methods = methods.route_layer(from_fn(move |request, next| audited(Arc::clone(&changing), request, next)));
+        }
         paths.paths.values_mut().flat_map(operations).for_each(|operation| {
             operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope.as_str()])]);
         });
@@ -51,6 +68,17 @@ pub(super) fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Opera
     [&mut item.get, &mut item.post, &mut item.put, &mut item.delete, &mut item.patch, &mut item.head]
         .into_iter()
         .flatten()
+}
+
+/// The operations of a path that change something, by their names.
+fn changing(item: &mut PathItem) -> impl Iterator<Item = (Method, String)> {
+    let methods = [
+        (Method::POST, &item.post),
+        (Method::PUT, &item.put),
+        (Method::DELETE, &item.delete),
+        (Method::PATCH, &item.patch),
+    ];
+    methods.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?.operation_id.clone()?)))
 }
 
 async fn admitted(scope: Scope, mut request: Request, next: Next) -> Response {

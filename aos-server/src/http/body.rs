@@ -127,7 +127,8 @@ fn unsupported(what: &str) -> ApiError {
     ApiError::invalid(message).status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
 }
 
-async fn read(request: Request) -> ApiResult<Bytes> {
+/// The body of a request, whole.
+pub(super) async fn read(request: Request) -> ApiResult<Bytes> {
     if let Some(encoding) = request.headers().get(header::CONTENT_ENCODING)
         && encoding != "identity"
     {

@@ -4,7 +4,6 @@ use aos_core::canonical::Hash;
 use aos_core::id::IdError;
 use aos_core::ledger::{CostBy, CostLine, CostQuery};
 use aos_core::llm::PriceBook;
-use aos_core::time::{Day, Timestamp};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
@@ -12,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::http::params::{Params, PathOf, clip, run_id, timestamp};
+use crate::http::params::{Params, PathOf, clip, run_id, time};
 use crate::http::problem::{ApiError, ApiResult, Problem};
 use crate::state::AppState;
 
@@ -118,18 +117,6 @@ pub async fn get_costs(
     };
     let lines = state.control.ledger.costs(&query).await?;
     Ok(Json(CostReport { by: by.as_str(), lines: lines.into_iter().map(Into::into).collect() }))
-}
-
-fn time(name: &str, text: Option<&str>) -> ApiResult<Option<Timestamp>> {
-    let Some(text) = text else { return Ok(None) };
-    let at = text.parse::<Day>().ok().map(Day::start).or_else(|| timestamp(text));
-    let error = || {
-        let found = clip(text);
-        ApiError::invalid(format!(
-            "{name} is {found:?}: expected a day such as 2026-11-23, or a time such as 2026-11-23T20:15:00Z"
-        ))
-    };
-    at.map(Some).ok_or_else(error)
 }
 
 impl From<CostLine> for CostView {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::gate::{Caller, new_text};
+use crate::http::audited::Made;
 use crate::http::body::Doc;
 use crate::http::params::{PathOf, clip};
 use crate::http::problem::{ApiError, ApiResult, Problem};
@@ -138,7 +139,8 @@ pub async fn create_key(
         tracing::warn!(id = %made.new.id, scope = scope.as_str(), by = made.new.by, "an API key was made");
         let answer = MadeKey { view: view(&state, &made), key: text.expose().to_owned() };
         let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-        Ok((StatusCode::CREATED, no_store, Json(answer)).into_response())
+        let made = Extension(Made(made.new.id.to_string()));
+        Ok((StatusCode::CREATED, no_store, made, Json(answer)).into_response())
     })
     .await
 }

@@ -5,6 +5,8 @@
 
 pub mod access;
 pub mod asked;
+pub mod audit;
+pub mod audited;
 pub mod body;
 pub mod budgets;
 pub mod costs;
@@ -34,7 +36,7 @@ use axum::{Extension, Router};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::access::{needing, open};
+use crate::http::access::{auditing, needing, open};
 use crate::http::openapi::{Document, Routes};
 use crate::state::AppState;
 
@@ -51,6 +53,7 @@ pub fn router(state: AppState) -> Router {
         .merge(money())
         .merge(skills_and_registry())
         .merge(keys())
+        .merge(audit())
         .with_state(state.clone())
         .merge(about_itself)
         .split_for_parts();
@@ -70,6 +73,7 @@ fn framed(router: Router, state: &AppState) -> Router {
         .fallback(middleware::no_route)
         .method_not_allowed_fallback(middleware::no_method)
         .layer(Extension(state.gate.clone()))
+        .layer(Extension(state.audit.clone()))
         .layer(from_fn_with_state((state.metrics.clone(), state.tracer.clone()), middleware::observe))
         .layer(from_fn_with_state(state.leaving.clone(), middleware::close))
 }
@@ -98,13 +102,13 @@ fn runs() -> Routes {
             routes!(runs::replay::get_golden),
         ],
     );
-    let run = needing(
+    // Many a second, and each stands in a journal with whoever asked.
+    let talk = needing(Scope::Run, [routes!(runs::create::create_run), routes!(runs::act::signal_run)]);
+    let run = auditing(
         Scope::Run,
         [
-            routes!(runs::create::create_run),
             routes!(runs::bulk::bulk_runs),
             routes!(runs::act::cancel_run),
-            routes!(runs::act::signal_run),
             routes!(runs::act::pause_run),
             routes!(runs::act::resume_run),
             routes!(runs::approve::approve_run),
@@ -113,7 +117,7 @@ fn runs() -> Routes {
             routes!(runs::fork::fork_run),
         ],
     );
-    read.merge(run)
+    read.merge(talk).merge(run)
 }
 
 fn queue() -> Routes {
@@ -129,8 +133,8 @@ fn queue() -> Routes {
         ],
     );
     let run =
-        needing(Scope::Run, [routes!(dead_letters::retry_dead_letter), routes!(dead_letters::discard_dead_letter)]);
-    let admin = needing(
+        auditing(Scope::Run, [routes!(dead_letters::retry_dead_letter), routes!(dead_letters::discard_dead_letter)]);
+    let admin = auditing(
         Scope::Admin,
         [
             routes!(queue::set_limit, queue::lift_limit),
@@ -152,7 +156,7 @@ fn workflows() -> Routes {
             routes!(simulate::simulate),
         ],
     );
-    let admin = needing(
+    let admin = auditing(
         Scope::Admin,
         [
             routes!(workflows::register_workflow),
@@ -166,8 +170,8 @@ fn workflows() -> Routes {
 
 fn schedules() -> Routes {
     let read = needing(Scope::Read, [routes!(schedules::list_schedules), routes!(schedules::get_schedule)]);
-    let run = needing(Scope::Run, [routes!(schedules::trigger_schedule)]);
-    let admin = needing(
+    let run = auditing(Scope::Run, [routes!(schedules::trigger_schedule)]);
+    let admin = auditing(
         Scope::Admin,
         [
             routes!(schedules::put_schedule, schedules::remove_schedule),
@@ -181,7 +185,7 @@ fn schedules() -> Routes {
 fn money() -> Routes {
     let read =
         needing(Scope::Read, [routes!(costs::get_costs), routes!(costs::get_prices), routes!(budgets::list_budgets)]);
-    read.merge(needing(Scope::Admin, [routes!(budgets::set_budget, budgets::remove_budget)]))
+    read.merge(auditing(Scope::Admin, [routes!(budgets::set_budget, budgets::remove_budget)]))
 }
 
 fn skills_and_registry() -> Routes {
@@ -197,7 +201,7 @@ fn skills_and_registry() -> Routes {
             routes!(registry::audit_registry),
         ],
     );
-    let admin = needing(
+    let admin = auditing(
         Scope::Admin,
         [
             routes!(skills::disable_skill),
@@ -211,5 +215,9 @@ fn skills_and_registry() -> Routes {
 }
 
 fn keys() -> Routes {
-    needing(Scope::Admin, [routes!(keys::list_keys, keys::create_key), routes!(keys::revoke_key)])
+    auditing(Scope::Admin, [routes!(keys::list_keys, keys::create_key), routes!(keys::revoke_key)])
+}
+
+fn audit() -> Routes {
+    needing(Scope::Read, [routes!(audit::search_audit), routes!(audit::list_checkpoints)])
 }

@@ -35,6 +35,7 @@ use crate::state::AppState;
         (name = "skills", description = "Look at skills, switch them off and on"),
         (name = "registry", description = "Export, import, snapshots and rollback"),
         (name = "keys", description = "Who may use the API"),
+        (name = "audit", description = "Who changed what"),
         (name = "simulate", description = "What a run would need and cost at most, without running it"),
         (name = "health", description = "For load balancers, operators and dashboards"),
     )

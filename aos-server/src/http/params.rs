@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aos_core::id::RunId;
-use aos_core::time::Timestamp;
+use aos_core::time::{Day, Timestamp};
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
@@ -99,6 +99,22 @@ pub fn duration(text: &str) -> Option<Duration> {
 pub fn timestamp(text: &str) -> Option<Timestamp> {
     let at = chrono::DateTime::parse_from_rfc3339(text).ok()?;
     u64::try_from(at.timestamp_millis()).ok().map(Timestamp::from_millis)
+}
+
+/// A time, or the beginning of a day (UTC).
+///
+/// # Errors
+/// A text that is neither.
+pub fn time(name: &str, text: Option<&str>) -> ApiResult<Option<Timestamp>> {
+    let Some(text) = text else { return Ok(None) };
+    let at = text.parse::<Day>().ok().map(Day::start).or_else(|| timestamp(text));
+    let error = || {
+        let found = clip(text);
+        ApiError::invalid(format!(
+            "{name} is {found:?}: expected a day such as 2026-11-23, or a time such as 2026-11-23T20:15:00Z"
+        ))
+    };
+    at.map(Some).ok_or_else(error)
 }
 
 fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {

@@ -56,6 +56,7 @@ async fn process(stores: Stores, registry_store: Arc<dyn RegistryStore>, control
         metrics: Metrics::new().unwrap(),
         tracer: Tracer::default(),
         log_skill_params: false,
+        audit_key: None,
         access: Access::Open,
     })
     .await

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aos_core::audit::Stage;
 use aos_core::driver::{Host, Stores};
 use aos_core::flow::Flows;
 use aos_core::id::{TenantId, WorkerId};
@@ -25,6 +26,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::{Act, Audit, AuditKey};
 use crate::backend::redis::{Hint, Redis};
 use crate::backend::{Backend, Control};
 use crate::backlog::{self, Backlog};
@@ -110,6 +112,8 @@ pub struct Ingredients {
     pub tracer: Tracer,
     /// Whether inputs and outputs of skills are logged.
     pub log_skill_params: bool,
+    /// What checkpoints of the audit log are signed with.
+    pub audit_key: Option<AuditKey>,
     /// Who has to have an API key.
     pub access: Access,
 }
@@ -154,6 +158,7 @@ impl Server {
             metrics,
             tracer,
             log_skill_params,
+            audit_key,
             access,
         } = ingredients;
         let (redis, backend) = redis.unzip();
@@ -179,11 +184,13 @@ impl Server {
         switchboard.read().await?;
         let tenant = TenantId::default();
         let gate = Gate::new(Arc::clone(&control.keys), tenant.clone(), Arc::clone(&host.clock), access);
+        let audit = Audit::new(Arc::clone(&control.audit), tenant.clone(), audit_key);
         let state = AppState::new(Parts {
             host,
             control,
             switchboard,
             live,
+            audit,
             gate,
             registry,
             registry_store,
@@ -276,6 +283,7 @@ impl Server {
             metrics,
             tracer,
             log_skill_params: config.log.skill_params,
+            audit_key: config.audit_key.clone(),
             access,
         })
         .await
@@ -345,7 +353,7 @@ pub async fn run(
     let (server, backend) = Server::from_config(config).await?;
     let running = server.start(role);
     let first_key = match role {
-        Role::Serve => running.state().gate.make_first().await?,
+        Role::Serve => first_key(running.state()).await?,
         Role::Worker => None,
     };
     listening(listener.local_addr().map_err(taken)?, &backend, running.state(), first_key);
@@ -354,6 +362,22 @@ pub async fn run(
     tracer.close().await;
     backend.close().await;
     served
+}
+
+/// The first key, if this process makes it.
+async fn first_key(state: &AppState) -> Result<Option<KeyText>, Failure> {
+    let key = state.gate.make_first().await?;
+    if let Some(key) = &key {
+        let act = Act {
+            actor: "the server, at its start".into(),
+            action: "createKey".into(),
+            subject: "the first key".into(),
+            request_id: None,
+        };
+        let made = serde_json::json!({"made": key.id().as_str()});
+        state.audit.ended(&act, Stage::Done, made.to_string()).await;
+    }
+    Ok(key)
 }
 
 /// Only a server that shares its database has others beside it to which a load balancer can turn.

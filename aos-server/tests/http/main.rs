@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
 
 mod approve;
+mod audit;
 mod bulk;
 mod control;
 mod document;

@@ -72,6 +72,11 @@ impl Api {
         Self::controlled(concurrency, max_queued, control(), Access::Open, Arc::new(SystemClock)).await
     }
 
+    /// One that is steered by this.
+    pub async fn steered(control: Control) -> Self {
+        Self::controlled(8, 0, control, Access::Open, Arc::new(SystemClock)).await
+    }
+
     /// One whose schedules go by a clock of their own.
     pub async fn scheduled(clock: &VirtualClock) -> Self {
         let schedules = Arc::new(MemorySchedules::new(Arc::new(clock.clone())));
@@ -115,6 +120,7 @@ impl Api {
             max_queued,
             metrics: Metrics::new().unwrap(),
             tracer: Tracer::default(),
+            audit_key: None,
             log_skill_params: false,
             access,
         })

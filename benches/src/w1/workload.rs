@@ -101,6 +101,7 @@ pub async fn serve(backend: Backend) -> Result<Served> {
         metrics: Metrics::new()?,
         tracer: Tracer::default(),
         log_skill_params: false,
+        audit_key: None,
         access: Access::Open,
     })
     .await?;
