@@ -143,11 +143,14 @@ fn a_checkpoint_kept_elsewhere_tells_of_an_end_that_is_gone() {
 fn mistakes_are_told() {
     let log = Log::new();
     log.place.write("text.json", "{}");
+    log.turn("on");
+    log.place.write("kept.json", log.aos(&["audit", "checkpoint"]).exits(0).out);
     for (args, expected) in [
         (&["verify", "--public-key", "nowhere"][..], "openssl pkey -pubout"),
         (&["verify", "--public-key", "audit.pem"], "openssl pkey -pubout"),
         (&["verify", "--checkpoint", "nowhere"], "can't be read"),
         (&["verify", "--checkpoint", "text.json"], "holds no checkpoint"),
+        (&["verify", "--checkpoint", "kept.json", "--public-key", "other.pub"], "is of the key 19bf44"),
         (&["search", "--stage", "maybe"], "expected one of asked, done, failed"),
         (&["search", "--since", "soon"], "expected a day such as"),
     ] {

@@ -192,8 +192,8 @@ fn logs_go_where_settings_say() {
     let place = Place::new();
     let mut command = place.command(&["serve", "--port", "0"]);
     command.env("LOG_FORMAT", "json").env("LOG_FILE", "aos.log").env("AOS_HTTP_ALOW", "x");
-    let err = std::fs::File::create(place.path("err")).unwrap();
-    let mut child = command.stdout(Stdio::null()).stderr(err).spawn().unwrap();
+    let out = std::fs::File::create(place.path("out")).unwrap();
+    let mut child = command.stdout(out).stderr(Stdio::null()).spawn().unwrap();
     let log = place.path("aos.log");
     let read = || std::fs::read_to_string(&log).unwrap_or_default();
     while !read().contains("curl ") {
@@ -202,7 +202,7 @@ fn logs_go_where_settings_say() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let lines: Vec<Value> = place.read("err").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = place.read("out").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.iter().all(|line| line["timestamp"].is_string()), "{lines:?}");
     let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
     // The same in the file, for `grep`.
@@ -221,15 +221,15 @@ fn the_first_key_is_a_line_of_json_where_all_lines_are() {
     let place = Place::new();
     let mut command = place.command(&["serve", "--port", "0", "--host", "0.0.0.0"]);
     command.env("LOG_FORMAT", "json").env("LOG_FILE", "aos.log");
-    let err = std::fs::File::create(place.path("err")).unwrap();
-    let mut child = command.stdout(Stdio::null()).stderr(err).spawn().unwrap();
+    let out = std::fs::File::create(place.path("out")).unwrap();
+    let mut child = command.stdout(out).stderr(Stdio::null()).spawn().unwrap();
     while !std::fs::read_to_string(place.path("aos.log")).unwrap_or_default().contains("curl ") {
-        assert_eq!(child.try_wait().unwrap(), None, "{}", place.read("err"));
+        assert_eq!(child.try_wait().unwrap(), None, "{}", place.read("out"));
         std::thread::sleep(Duration::from_millis(50));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let lines: Vec<Value> = place.read("err").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = place.read("out").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let keys: Vec<_> = lines.iter().filter_map(|line| line["api_key"].as_str()).collect();
     assert!(keys.len() == 1 && keys[0].starts_with("aos_"), "{lines:?}");
     assert!(!place.read("aos.log").contains(keys[0]));

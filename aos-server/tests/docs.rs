@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use aos_testkit::service::claude::MockClaude;
+use aos_testkit::service::program;
 use docs_support::{blocks, run};
 use tempfile::TempDir;
 
@@ -51,6 +52,7 @@ fn agents() {
 
 #[test]
 fn security() {
+    program("openssl", "openssl").unwrap();
     check("docs/src/security.md");
 }
 

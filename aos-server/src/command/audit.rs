@@ -95,14 +95,11 @@ async fn verify(ui: &Ui, client: &Client, public_key: Option<&Path>, kept: Optio
     let pinned = public_key.map(public_key_in).transpose().map_err(CommandError::usage)?;
     let mut checkpoints = checkpoints(client).await?;
     if let Some(path) = kept {
-        let text = std::fs::read_to_string(path);
-        let text = text.map_err(|e| CommandError::usage(format!("{} can't be read: {e}", path.display())))?;
-        let kept: Value = serde_json::from_str(&text).unwrap_or_default();
-        let Some(seq) = kept["seq"].as_u64() else {
-            let message = format!("{} holds no checkpoint", path.display());
-            return Err(CommandError::usage(message).hint("`aos-server audit checkpoint` prints one"));
-        };
-        checkpoints.entry(seq).or_default().push(kept);
+        let (seq, kept) = kept_checkpoint(path, pinned.as_ref())?;
+        let of_record = checkpoints.entry(seq).or_default();
+        if !of_record.contains(&kept) {
+            of_record.push(kept);
+        }
     }
     let verdict = judge(client, checkpoints, pinned).await?;
     let result = json!({
@@ -116,6 +113,24 @@ async fn verify(ui: &Ui, client: &Client, public_key: Option<&Path>, kept: Optio
     });
     ui.result(&result, |out| show(out, &verdict, pinned.is_some()))?;
     Ok(if verdict.broken.is_none() { Exit::Yes } else { Exit::No })
+}
+
+/// The checkpoint in a file, and the number of its record.
+fn kept_checkpoint(path: &Path, pinned: Option<&PublicKey>) -> Result<(u64, Value), CommandError> {
+    let file = path.display();
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|e| CommandError::usage(format!("{file} can't be read: {e}")))?;
+    let kept: Value = serde_json::from_str(&text).unwrap_or_default();
+    let (Some(seq), Some(key)) = (kept["seq"].as_u64(), kept["key"].as_str()) else {
+        let message = format!("{file} holds no checkpoint");
+        return Err(CommandError::usage(message).hint("`aos-server audit checkpoint` prints one"));
+    };
+    match pinned {
+        Some(pinned) if pinned.to_string() != key => {
+            Err(CommandError::usage(format!("the checkpoint in {file} is of the key {key}, and not of {pinned}")))
+        }
+        _ => Ok((seq, kept)),
+    }
 }
 
 fn show(out: &mut dyn Write, verdict: &Verdict, is_pinned: bool) -> io::Result<()> {

@@ -222,6 +222,12 @@ fn address(mut base: Url, path: &[&str], query: &[(&str, String)]) -> Url {
 }
 
 fn unreachable(base: &Url, error: &reqwest::Error) -> CommandError {
+    if let Some(tls) = tls_error(error) {
+        let message = format!("the server at {base} can't be reached: no agreement on TLS: {tls}");
+        return CommandError::new(Exit::Unreachable, Failure::new(codes::STORE_UNAVAILABLE, message)).hint(
+            "check --url or AOS_URL; the authority of a certificate of your own is trusted when SSL_CERT_FILE names it",
+        );
+    }
     let why = if error.is_connect() {
         "nothing answers there"
     } else if error.is_timeout() {
@@ -232,6 +238,20 @@ fn unreachable(base: &Url, error: &reqwest::Error) -> CommandError {
     let failure = Failure::new(codes::STORE_UNAVAILABLE, format!("the server at {} can't be reached: {why}", base));
     CommandError::new(Exit::Unreachable, failure)
         .hint("start one with `aos-server`, name another with --url or AOS_URL, or use its database with --db FILE|URL")
+}
+
+/// What was wrong with TLS, if that it was.
+fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
+    let mut next = std::error::Error::source(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // An I/O error's source is that of what it holds, which is passed over so.
+        let held = error.downcast_ref().and_then(std::io::Error::get_ref);
+        next = held.map_or_else(|| error.source(), |held| Some(held as _));
+    }
+    None
 }
 
 /// The error that a problem document describes; anything else is not an AOS server, or something in front of it.

@@ -54,7 +54,8 @@ where
 }
 
 /// The URL under which clients on this machine reach an address.
-pub fn url(address: SocketAddr) -> String {
+pub fn url(config: &Config, address: SocketAddr) -> String {
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
     // Nobody can connect to the address that means all of them.
     let host = match address.ip() {
         ip if ip.is_unspecified() && ip.is_ipv6() => "[::1]".to_owned(),
@@ -62,7 +63,7 @@ pub fn url(address: SocketAddr) -> String {
         ip if ip.is_ipv6() => format!("[{ip}]"),
         ip => ip.to_string(),
     };
-    format!("http://{host}:{}", address.port())
+    format!("{scheme}://{host}:{}", address.port())
 }
 
 /// What to do when the process does not start, where the table of codes speaks of one that runs.

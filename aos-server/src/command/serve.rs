@@ -34,16 +34,23 @@ pub async fn run(sources: Sources, args: &ServeArgs) -> CommandResult {
 /// The first key, past the log, which may be kept and copied.
 fn show_once(key: &KeyText, format: LogFormat) {
     let what = "There was no API key yet. This one is for everything, and it is shown only now";
-    let text = match format {
-        LogFormat::Json => format!("{}\n", json!({"level": "WARN", "message": what, "api_key": key.expose()})),
-        LogFormat::Text => format!(
+    let shown = match format {
+        LogFormat::Json => {
+            let line = json!({"level": "WARN", "message": what, "api_key": key.expose()});
+            writeln!(std::io::stdout(), "{line}")
+        }
+        LogFormat::Text => writeln!(
+            std::io::stderr(),
             "\n{what}:\n\n    {}\n\nCommands send it as AOS_API_KEY, programs as `authorization: Bearer …`. \
-             `aos-server keys` makes more.\n\n",
+             `aos-server keys` makes more.\n",
             key.expose()
         ),
     };
-    // Without standard error nobody can be shown anything.
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    if shown.is_err() {
+        tracing::error!(
+            "the first API key could not be shown to anybody: `aos-server keys create --db …` makes another"
+        );
+    }
 }
 
 /// What a person sees first: where the data is, who answers model calls, and a line to try.
@@ -51,8 +58,8 @@ fn first_screen(config: &Config, address: SocketAddr, backend: &Backend, adapter
     vec![
         format!("aos-server {} keeps its data in {}", env!("CARGO_PKG_VERSION"), backend.place()),
         format!("model calls are answered by {}", models(config, adapters)),
-        format!("listening on {}", url(address)),
-        format!("try it: {}", try_it(address)),
+        format!("listening on {}", url(config, address)),
+        format!("try it: {}", try_it(config, address)),
     ]
 }
 
@@ -70,7 +77,7 @@ fn models(config: &Config, adapters: &[AdapterStatus]) -> String {
     format!("{}{why}", names.join(", "))
 }
 
-fn try_it(address: SocketAddr) -> String {
+fn try_it(config: &Config, address: SocketAddr) -> String {
     let body = r#"{"workflow":{"id":"hello","steps":[{"id":"greet","skill":"echo","params":"Hello, {{ input.name }}!"}]},"input":{"name":"Ada"}}"#;
-    format!("curl -s '{}/v1/runs?wait=30s' -H 'content-type: application/json' -d '{body}'", url(address))
+    format!("curl -s '{}/v1/runs?wait=30s' -H 'content-type: application/json' -d '{body}'", url(config, address))
 }

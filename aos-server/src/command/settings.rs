@@ -47,7 +47,14 @@ pub fn for_worker(sources: Sources, args: &ServeArgs) -> Result<Config, ConfigEr
 /// Every other wrong setting.
 pub fn without_listening(sources: Sources, db: Option<&str>) -> Result<Config, CommandError> {
     let sources = sources
-        .without(&[table::HOST, table::PORT, table::DRAIN_DELAY, table::ALLOW_INSECURE])
+        .without(&[
+            table::HOST,
+            table::PORT,
+            table::DRAIN_DELAY,
+            table::ALLOW_INSECURE,
+            table::TLS_CERT_FILE,
+            table::TLS_KEY_FILE,
+        ])
         .flag(&table::DATABASE_URL, db.map(database_url));
     Config::load(&sources).map_err(wrong)
 }

@@ -20,7 +20,7 @@ pub async fn run(sources: Sources, args: &ServeArgs) -> CommandResult {
     let listening = |address: SocketAddr, backend: &Backend, state: &AppState, _| {
         let (version, worker, place) = (env!("CARGO_PKG_VERSION"), state.worker.id(), backend.place());
         tracing::info!("aos-server {version}: worker {worker} takes runs from {place}");
-        tracing::info!("health and metrics on {}", url(address));
+        tracing::info!("health and metrics on {}", url(&config, address));
     };
     until_asked(|end| server::run(Role::Worker, &config, listening, end)).await
 }

@@ -18,6 +18,7 @@ mod redis;
 mod secret;
 mod source;
 pub mod table;
+mod tls;
 mod worker;
 
 pub use claude::{AdapterSwitches, Claude};
@@ -32,6 +33,7 @@ pub use prices::over_builtin;
 pub use problem::{ConfigError, Origin, Problem};
 pub use secret::Secret;
 pub use source::Sources;
+pub use tls::CertificateFiles;
 pub use worker::Worker;
 
 use aos_core::llm::PriceBook;
@@ -45,6 +47,8 @@ use source::Values;
 pub struct Config {
     /// Where the server listens.
     pub listen: Listen,
+    /// The certificate that it shows; it speaks plain HTTP without one.
+    pub tls: Option<CertificateFiles>,
     /// Where the state of record is kept.
     pub database: Database,
     /// The URL of a Redis, when there is one.
@@ -97,6 +101,7 @@ impl Config {
     fn read(reader: &mut Reader) -> Option<Self> {
         // Every part is read before the first `?`, so that all faults are found.
         let listen = Listen::read(reader);
+        let tls = tls::read(reader);
         let database = Database::read(reader);
         let redis = redis::read(reader);
         let claude = Claude::read(reader);
@@ -109,6 +114,7 @@ impl Config {
         let audit_key = audit_key::read(reader);
         Some(Self {
             listen: listen?,
+            tls: tls?,
             database: database?,
             redis: redis?,
             claude: claude?,

@@ -38,6 +38,8 @@ settings! {
         HOST = "HOST", "an IP address or `localhost`", Some("127.0.0.1"), "0.0.0.0", plain, "Address the server listens on. Off loopback every request needs an API key, but for health and metrics.";
         PORT = "PORT", "an integer from 0 to 65535", Some("8000"), "8000", plain, "TCP port the server listens on; 0 takes any free port.";
         ALLOW_INSECURE = "AOS_ALLOW_INSECURE", "`true` or `false`", Some("false"), "true", plain, "Ask nobody for an API key, on whatever address. Only behind something that authenticates.";
+        TLS_CERT_FILE = "AOS_TLS_CERT_FILE", "the path of a readable file", None, "/run/secrets/tls.crt", plain, "Certificate (PEM, with those up to its authority's) to speak TLS with. Read again when it changes. Not set, the server speaks plain HTTP.";
+        TLS_KEY_FILE = "AOS_TLS_KEY_FILE", "the path of a readable file", None, "/run/secrets/tls.key", plain, "Private key (PEM) of the certificate in `AOS_TLS_CERT_FILE`.";
         AUDIT_KEY_FILE = "AOS_AUDIT_KEY_FILE", "the path of a readable file", None, "/run/secrets/aos-audit.pem", plain, "Private key (Ed25519, PEM) with which this process signs checkpoints of the audit log; `openssl genpkey -algorithm ed25519` makes one. Not set, the log is a chain of hashes that nobody has signed.";
         DRAIN_DELAY = "AOS_DRAIN_DELAY", "an integer from 0 to 300", None, "5", plain, "Seconds for which a server that was asked to end goes on answering while `/health/ready` says that it is not ready, so that load balancers turn to others in time. Not set, it is 3 on Postgres and 0 on SQLite. Workers have none.";
     }
@@ -68,8 +70,8 @@ settings! {
     }
     "Logs and traces": {
         LOG_LEVEL = "LOG_LEVEL", "`error`, `warn`, `info`, `debug`, `trace` or `off`, or filter directives such as `info,aos_server=debug`", Some("info"), "debug", plain, "What is logged; letter case does not matter.";
-        LOG_FORMAT = "LOG_FORMAT", "`text` or `json`", Some("text"), "json", plain, "Form of a log line on standard error.";
-        LOG_FILE = "LOG_FILE", "a path", None, "/var/log/aos/backend.log", plain, "Log to this file (appended to) as well as to standard error, always as text: `grep request_id=… <file>` finds what a request did. When it is renamed or deleted (`logrotate`), a new one is begun.";
+        LOG_FORMAT = "LOG_FORMAT", "`text` or `json`", Some("text"), "json", plain, "Form of a log line: `json` is one flat object a line on standard output, `text` is for people, on standard error.";
+        LOG_FILE = "LOG_FILE", "a path", None, "/var/log/aos/backend.log", plain, "Log to this file (appended to) as well, always as text: `grep request_id=… <file>` finds what a request did. When it is renamed or deleted (`logrotate`), a new one is begun.";
         LOG_SKILL_PARAMS = "LOG_SKILL_PARAMS", "`true` or `false`", Some("false"), "true", plain, "Log inputs and outputs of skills, at level `debug`. Known forms of secrets are taken out; personal data is not, and a warning says so at the start.";
         OTEL_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT", "an http or https URL without user, query or fragment", None, "http://127.0.0.1:4318", plain, "OTLP collector for traces: spans of requests, runs, skills and model calls go to `/v1/traces` there. What it does not take in time is dropped. `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_EXPORTER_OTLP_HEADERS` of the environment work as everywhere.";
         OTEL_SHARE = "OTEL_TRACES_SAMPLER_ARG", "a number from 0 to 1", Some("1"), "0.1", plain, "Share of the traces begun here that is sent. A request that comes with a `traceparent` is traced if that says so.";

@@ -310,6 +310,9 @@ fn defaults_and_examples_are_values_that_work() {
                 | "ANTHROPIC_API_KEY"
                 | "OPENAI_API_KEY_FILE"
                 | "OPENAI_API_KEY"
+                | "AOS_AUDIT_KEY_FILE"
+                | "AOS_TLS_CERT_FILE"
+                | "AOS_TLS_KEY_FILE"
         ) {
             assert_eq!(load(&[(setting.key, setting.example)]).err(), None, "{}", setting.key);
         }

@@ -1,5 +1,7 @@
 //! Errors of the API: problem documents (RFC 9457) with AOS's stable codes.
 
+use std::borrow::Cow;
+
 use aos_core::error::CodeInfo;
 use aos_core::runs::StoreError;
 use aos_core::{Code, Failure, codes};
@@ -8,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
+
+use crate::redact;
 
 /// What an error response holds, as `application/problem+json`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -94,7 +98,12 @@ impl ApiError {
 
     /// The document.
     pub fn problem(self, request_id: &str) -> Problem {
-        let failure = *self.failure;
+        let mut failure = *self.failure;
+        // It may quote what a provider, a service or a caller sent.
+        if let Cow::Owned(clean) = redact::text(&failure.message) {
+            failure.message = clean;
+        }
+        redact::json(&mut failure.details);
         let info = failure.code.info();
         let (errors, details) = split_errors(failure.details);
         Problem {
@@ -183,6 +192,15 @@ mod tests {
             assert_eq!(problem.kind, format!("urn:aos:error:{}", info.code));
             assert_eq!(problem.retryable, info.retryable);
         }
+    }
+
+    #[test]
+    fn what_it_quotes_has_no_secrets() {
+        let quoted = json!({"answer": "invalid x-api-key: sk-ant-api03-canary_0123456789"});
+        let failure = Failure::new(codes::LLM_AUTH_FAILED, "refused sk-ant-api03-canary_0123456789").details(quoted);
+        let problem = ApiError::from(failure).problem("req-1");
+        assert_eq!(problem.detail, "refused [redacted]");
+        assert!(!problem.details.to_string().contains("canary"), "{}", problem.details);
     }
 
     #[test]

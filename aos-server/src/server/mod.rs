@@ -1,8 +1,10 @@
 //! The server put together: from its parts to a process that answers, works, and ends in order.
 
 mod running;
+mod tls;
 
-pub use running::{LAST_REQUESTS, Running};
+pub use running::{LAST_REQUESTS, Running, Socket};
+pub use tls::TlsListener;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -356,9 +358,14 @@ pub async fn run(
         Role::Serve => first_key(running.state()).await?,
         Role::Worker => None,
     };
-    listening(listener.local_addr().map_err(taken)?, &backend, running.state(), first_key);
+    let address = listener.local_addr().map_err(taken)?;
+    let socket = match &config.tls {
+        Some(files) => Socket::Tls(TlsListener::new(listener, files.clone())?),
+        None => Socket::Plain(listener),
+    };
+    listening(address, &backend, running.state(), first_key);
     let tracer = running.state().tracer.clone();
-    let served = running.serve(listener, leave_after(role, config), shutdown).await;
+    let served = running.serve(socket, leave_after(role, config), shutdown).await;
     tracer.close().await;
     backend.close().await;
     served

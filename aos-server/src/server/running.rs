@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::Role;
+use super::{Role, TlsListener};
 use crate::http;
 use crate::state::AppState;
 
@@ -28,13 +28,27 @@ pub struct Running {
     pub(super) done: CancellationToken,
 }
 
+/// Where requests come from.
+pub enum Socket {
+    /// As they are.
+    Plain(TcpListener),
+    /// Encrypted.
+    Tls(TlsListener),
+}
+
+impl From<TcpListener> for Socket {
+    fn from(listener: TcpListener) -> Self {
+        Self::Plain(listener)
+    }
+}
+
 impl Running {
     /// What the handlers share.
     pub fn state(&self) -> &AppState {
         &self.state
     }
 
-    /// Answers requests on `listener` until `shutdown` resolves, and then ends in order. For the time `leave_after` the
+    /// Answers requests on `socket` until `shutdown` resolves, and then ends in order. For the time `leave_after` the
     /// server says that it is not ready, and does everything as before. Then it claims nothing more, runs in hand come
     /// to an end or are given back, open requests are answered, ended runs are replayed.
     ///
@@ -42,7 +56,7 @@ impl Running {
     /// A socket that fails.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        socket: impl Into<Socket>,
         leave_after: Duration,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
@@ -51,12 +65,19 @@ impl Running {
             Role::Worker => http::health_router(self.state.clone()),
         };
         let stopping = self.state.stopping.clone();
-        let listener = listener.tap_io(|stream| {
-            // Answers are small and wait for nothing; without it they would wait for each other.
-            let _ = stream.set_nodelay(true);
-        });
-        let serving = axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned());
-        let mut serving = tokio::spawn(serving.into_future());
+        let stopped = stopping.cancelled_owned();
+        let mut serving = match socket.into() {
+            Socket::Plain(listener) => {
+                let listener = listener.tap_io(|stream| {
+                    // Answers are small and wait for nothing; without it they would wait for each other.
+                    let _ = stream.set_nodelay(true);
+                });
+                tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(stopped).into_future())
+            }
+            Socket::Tls(listener) => {
+                tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(stopped).into_future())
+            }
+        };
         let leaving = self.state.leaving.clone();
         let shutdown = async {
             shutdown.await;

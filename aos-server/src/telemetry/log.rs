@@ -1,4 +1,5 @@
-//! Log lines: to standard error as JSON (one flat object a line) or as text, and to a file as text, for `grep`.
+//! Log lines: to standard output as JSON (one flat object a line) or to standard error as text, and to a file as text,
+//! for `grep`.
 //!
 //! Fields of the spans around an event stand beside the event's own in JSON, so that
 //! `jq 'select(.request_id == "abc123")'` finds every line of a request and of the run it made; as text the same
@@ -31,9 +32,9 @@ use crate::redact;
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object a line, on standard output, where collectors of logs look.
     Json,
-    /// For people.
+    /// For people, on standard error.
     #[default]
     Text,
 }
@@ -53,14 +54,18 @@ fn filter(directives: &str) -> Result<EnvFilter, Failure> {
     })
 }
 
-/// Installs the process's logger: to standard error in this format, and to `file` as text when there is one, which may be
+/// Installs the process's logger: in this format to where that goes, and to `file` as text when there is one, which may be
 /// renamed or deleted while it is written to. A second call changes nothing, so that tests may call it freely.
 ///
 /// # Errors
 /// [`codes::INVALID_SETTING`] for malformed directives or a file that can't be opened.
 pub fn init(directives: &str, format: LogFormat, file: Option<&Path>) -> Result<(), Failure> {
     let file = file.map(open).transpose()?.map(|file| layer(LogFormat::Text, Mutex::new(file)));
-    let layers: Vec<_> = file.into_iter().chain([layer(format, io::stderr)]).collect();
+    let shown = match format {
+        LogFormat::Json => layer(format, io::stdout),
+        LogFormat::Text => layer(format, io::stderr),
+    };
+    let layers: Vec<_> = file.into_iter().chain([shown]).collect();
     let (level, handle) = reload::Layer::new(filter(directives)?);
     // The only way to fail is that a logger is installed already.
     if Registry::default().with(level).with(layers).try_init().is_ok() {

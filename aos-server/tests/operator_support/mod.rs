@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -28,17 +28,21 @@ impl Process {
     pub fn start(args: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aos-server"));
         command.args(args).env_clear().env("PORT", "0").envs(environment.iter().copied());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = mpsc::channel();
-        let (err, log) = (BufReader::new(child.stderr.take().unwrap()), Arc::<Mutex<String>>::default());
-        let kept = Arc::clone(&log);
-        // Read to the end, so that the server never waits for a reader.
-        std::thread::spawn(move || {
-            for line in err.lines().map_while(Result::ok) {
-                kept.lock().unwrap().push_str(&format!("{line}\n"));
-                let _ = sender.send(line);
-            }
-        });
+        let log = Arc::<Mutex<String>>::default();
+        let shown: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        for shown in shown {
+            let (kept, sender) = (Arc::clone(&log), sender.clone());
+            // Read to the end, so that the server never waits for a reader.
+            std::thread::spawn(move || {
+                for line in BufReader::new(shown).lines().map_while(Result::ok) {
+                    kept.lock().unwrap().push_str(&format!("{line}\n"));
+                    let _ = sender.send(line);
+                }
+            });
+        }
         let mut process = Self { child, log, url: String::new() };
         while process.url.is_empty() {
             let line = lines.recv_timeout(Duration::from_secs(60));
