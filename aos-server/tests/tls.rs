@@ -44,9 +44,9 @@ impl Server {
     fn start(args: &[&str]) -> Self {
         let place = Place::new();
         make_certificate(&place, "first");
-        let this =
-            |name: &str| std::fs::copy(place.path(&format!("first.{name}")), place.path(&format!("shown.{name}")));
-        ["crt", "key"].map(this).into_iter().for_each(|copied| drop(copied.unwrap()));
+        for name in ["crt", "key"] {
+            std::fs::copy(place.path(&format!("first.{name}")), place.path(&format!("shown.{name}"))).unwrap();
+        }
         let files = ["--port", "0", "--set", "AOS_TLS_CERT_FILE=shown.crt", "--set", "AOS_TLS_KEY_FILE=shown.key"];
         let mut command = place.command(&[args, &files].concat());
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
