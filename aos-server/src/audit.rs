@@ -58,7 +58,8 @@ impl Audit {
                 action = act.action,
                 subject = act.subject,
                 sha256 = %record.hash,
-                "{}",
+                "{} {}",
+                act.action,
                 stage.as_str()
             );
             self.sign(&record).await

@@ -26,6 +26,11 @@ fn key_in(text: &str) -> String {
         .to_owned()
 }
 
+/// The name of a key.
+fn id_of(key: &str) -> &str {
+    key.split('_').nth(1).unwrap()
+}
+
 #[test]
 fn the_first_key_is_shown_once_and_makes_others() {
     let mut server = Server::with(&["--host", "0.0.0.0", "--set", "LOG_FILE=server.log", "--set", "LOG_LEVEL=trace"]);
@@ -41,6 +46,8 @@ fn the_first_key_is_shown_once_and_makes_others() {
     with_key(&server, &second, &["keys", "list"]).exits(2).says("has the scope run, and this needs admin");
     with_key(&server, "aos_0", &["runs", "list"]).exits(2).says("is none");
     with_key(&server, &first, &["keys"]).exits(0).prints("nightly reports").prints("by Ada").prints("admin");
+    let audit = with_key(&server, &first, &["audit", "search", "--action", "createKey"]).exits(0);
+    assert!(audit.out.contains("the server, at its start") && audit.out.contains(id_of(&second)), "{}", audit.out);
     with_key(&server, &first, &["keys", "revoke", &second]).exits(0).prints("revoked");
     with_key(&server, &second, &["runs", "list"]).exits(2).says("was revoked");
 

@@ -52,7 +52,9 @@ fn agents() {
 
 #[test]
 fn security() {
-    program("openssl", "openssl").unwrap();
+    for name in ["openssl", "jq"] {
+        program(name, name).unwrap();
+    }
     check("docs/src/security.md");
 }
 

@@ -8,11 +8,13 @@
 #![allow(clippy::panic, reason = "a finding is a panic")]
 
 mod answer;
+mod audit;
 mod program;
 mod text;
 mod values;
 
 pub use answer::answer;
+pub use audit::audit;
 pub use program::{golden, journal, registry, workflow};
 pub use text::{calendar, http_call, redact, settings};
 pub use values::values;
@@ -21,8 +23,9 @@ pub use values::values;
 pub type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("answer", answer),
+    ("audit", audit),
     ("calendar", calendar),
     ("golden", golden),
     ("http_call", http_call),
