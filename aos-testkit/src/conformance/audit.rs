@@ -1,4 +1,4 @@
-//! The contract of [`AuditStore`](aos_core::audit::AuditStore).
+//! The contract of [`AuditStore`].
 
 use std::time::Duration;
 
