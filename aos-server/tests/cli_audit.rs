@@ -122,6 +122,17 @@ fn what_was_changed_by_hand_is_found() {
     }
 }
 
+/// Hashes are computed by anybody. Signatures are not.
+#[test]
+fn records_without_a_signature_are_told() {
+    let log = Log::new();
+    log.turn("on");
+    log.verify(&["--public-key", "audit.pub"]).exits(0).prints("signed until record 2");
+    log.place.aos(&["switch", "off", "pause_claims", "--reason", "x", "--db", "aos.db"]).exits(0);
+    let verdict = log.verify(&["--public-key", "audit.pub"]).exits(0).prints("whole: 4 record(s)");
+    verdict.prints("signed until record 2").prints("the 2 record(s) after that are signed by nobody");
+}
+
 /// Whoever removes the end of the log, its checkpoints and all, has not removed a checkpoint that is kept elsewhere.
 #[test]
 fn a_checkpoint_kept_elsewhere_tells_of_an_end_that_is_gone() {

@@ -16,7 +16,8 @@ use aos_testkit::service::{Database, PgBouncer, Postgres};
 use operator_support::Process;
 use serde_json::json;
 
-static POOLER: LazyLock<PgBouncer> = LazyLock::new(|| pooler(&["default_pool_size = 3"]));
+/// Each clause has a database of its own, and so connections of its own, which must not outlive it for long.
+static POOLER: LazyLock<PgBouncer> = LazyLock::new(|| pooler(&["default_pool_size = 3", "server_idle_timeout = 3"]));
 
 fn pooler(settings: &[&str]) -> PgBouncer {
     PgBouncer::start(Postgres::shared(), settings).unwrap()

@@ -149,6 +149,13 @@ fn show(out: &mut dyn Write, verdict: &Verdict, is_pinned: bool) -> io::Result<(
     }
     let keys = verdict.keys.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     writeln!(out, "signed until record {}, {} checkpoint(s), by {keys}", verdict.signed, verdict.checkpoints)?;
+    if verdict.signed < records {
+        let after = styled(ui::WARN, format_args!("the {} record(s) after that", records - verdict.signed));
+        writeln!(
+            out,
+            "{after} are signed by nobody: an act that is under way, or written by somebody without the key"
+        )?;
+    }
     if !is_pinned {
         writeln!(out, "whose keys these are is not known here: --public-key FILE says which one may sign")?;
     }
