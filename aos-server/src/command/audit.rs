@@ -60,7 +60,7 @@ fn line(out: &mut dyn Write, record: &Value) -> io::Result<()> {
         Some(Stage::Asked) | None => ui::DIM,
     };
     let stage = styled(style, format_args!("{:<6}", field("stage")));
-    write!(out, "{:>6}  {}  {stage}  {}", record["seq"], field("at"), field("actor"))?;
+    write!(out, "{:>6}  {}  {stage}  {}", record["seq"].to_string(), field("at"), field("actor"))?;
     write!(out, "  {}  {}", field("action"), field("subject"))?;
     if !field("detail").is_empty() {
         write!(out, "  {}", styled(ui::DIM, field("detail").escape_debug().to_string().replace("\\\"", "\"")))?;
