@@ -9,6 +9,7 @@ pub mod command;
 pub mod config;
 pub mod definition;
 pub mod gate;
+mod hex;
 pub mod history;
 pub mod http;
 pub mod hub;

@@ -1,7 +1,6 @@
 //! Keys that sign checkpoints: Ed25519, in the files that OpenSSL makes.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,6 +8,8 @@ use std::sync::Arc;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
+
+use crate::hex;
 
 /// What stands before the 32 bytes of an Ed25519 key in a public key file (RFC 8410).
 const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -49,7 +50,7 @@ impl AuditKey {
 
     /// The signature of a statement, in hex.
     pub fn sign(&self, statement: &str) -> String {
-        hex(self.pair.sign(statement.as_bytes()).as_ref())
+        hex::encode(self.pair.sign(statement.as_bytes()).as_ref())
     }
 }
 
@@ -84,13 +85,13 @@ impl PublicKey {
     /// Whether the key signed the statement; `signature` in hex.
     pub fn has_signed(&self, statement: &str, signature: &str) -> bool {
         let key = UnparsedPublicKey::new(&ED25519, &self.0);
-        bytes(signature).is_some_and(|signature| key.verify(statement.as_bytes(), &signature).is_ok())
+        hex::decode(signature).is_some_and(|signature| key.verify(statement.as_bytes(), &signature).is_ok())
     }
 }
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex::encode(&self.0))
     }
 }
 
@@ -98,21 +99,8 @@ impl FromStr for PublicKey {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        bytes(text).and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(())
+        hex::decode(text).and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // A string never fails.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn bytes(hex: &str) -> Option<Vec<u8>> {
-    let pairs = hex.as_bytes().chunks(2);
-    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok().filter(|_| pair.len() == 2)).collect()
 }
 
 #[cfg(test)]
@@ -148,6 +136,7 @@ MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
         for wrong in ["", "0", "zz", &signature[1..], &signature.replace(&signature[..2], "é")] {
             assert!(!public.has_signed("statement", wrong), "{wrong}");
         }
+        assert_eq!(public.to_string().replacen("19", "+9", 1).parse::<PublicKey>(), Err(()), "digits have no sign");
         assert!(!format!("{key:?}").contains("d4ee72dbf913584a"));
     }
 

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use regex::{Captures, Regex};
 
 use super::{REDACTED, compiled};
+use crate::hex;
 
 /// An encoding: what a text of it looks like, and how it is read.
 struct Encoding {
@@ -34,7 +35,7 @@ static ENCODINGS: LazyLock<[Encoding; 4]> = LazyLock::new(|| {
             ),
             read: escapes,
         },
-        Encoding { sign: "", looks: compiled(r"\b(?:[0-9A-Fa-f]{2}){8,}\b"), read: hex },
+        Encoding { sign: "", looks: compiled(r"\b(?:[0-9A-Fa-f]{2}){8,}\b"), read: hex::decode },
         Encoding { sign: "", looks: compiled(r"[A-Za-z0-9+/_-]{16,}={0,2}"), read: base64 },
     ]
 });
@@ -62,17 +63,12 @@ fn base64(piece: &str) -> Option<Vec<u8>> {
     STANDARD_NO_PAD.decode(piece).or_else(|_| URL_SAFE_NO_PAD.decode(piece)).ok()
 }
 
-fn hex(piece: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    piece.as_bytes().chunks(2).map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
-}
-
 fn percent(piece: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(piece.len());
     let mut rest = piece;
     while let Some((plain, after)) = rest.split_once('%') {
         bytes.extend_from_slice(plain.as_bytes());
-        bytes.extend(hex(after.get(..2)?)?);
+        bytes.extend(hex::decode(after.get(..2)?)?);
         rest = &after[2..];
     }
     bytes.extend_from_slice(rest.as_bytes());
