@@ -7,6 +7,7 @@ use std::sync::Arc;
 use aos_core::Failure;
 use aos_core::audit::{AuditRecord, AuditStore, Checkpoint, NewAuditRecord, Stage};
 use aos_core::id::TenantId;
+use aos_core::runs::StoreError;
 
 pub use key::{AuditKey, PublicKey, public_key_in};
 
@@ -50,27 +51,21 @@ impl Audit {
 
     /// Writes down what became of it. It is done by now, so that a store that fails is only logged.
     pub async fn ended(&self, act: &Act, stage: Stage, outcome: String) {
-        let written = async {
-            let record = self.0.store.append(self.record(act, stage, outcome)).await?;
-            tracing::info!(
-                audit = record.seq,
-                actor = act.actor,
-                action = act.action,
-                subject = act.subject,
-                sha256 = %record.hash,
-                "{} {}",
-                act.action,
-                stage.as_str()
-            );
-            self.sign(&record).await
+        let Act { actor, action, subject, .. } = act;
+        let record = match self.0.store.append(self.record(act, stage, outcome)).await {
+            Ok(record) => record,
+            Err(error) => {
+                return tracing::error!(actor, action, subject, "what became of it is not in the audit log: {error}");
+            }
         };
-        if let Err(error) = written.await {
-            let (actor, action, subject) = (&act.actor, &act.action, &act.subject);
-            tracing::error!(code = %error.code, actor, action, subject, "what became of an act is not in the audit log: {}", error.message);
+        let seq = record.seq;
+        tracing::info!(audit = seq, actor, action, subject, sha256 = %record.hash, "{action} {}", stage.as_str());
+        if let Err(error) = self.sign(&record).await {
+            tracing::error!(audit = seq, "a record of the audit log is not signed: {error}");
         }
     }
 
-    async fn sign(&self, record: &AuditRecord) -> Result<(), Failure> {
+    async fn sign(&self, record: &AuditRecord) -> Result<(), StoreError> {
         let Some(key) = &self.0.key else { return Ok(()) };
         let (seq, hash) = (record.seq, record.hash);
         let statement = Checkpoint::statement(self.0.tenant.as_str(), seq, hash.to_hex().as_str());
@@ -81,7 +76,7 @@ impl Audit {
             key: key.public().to_string(),
             signature: key.sign(&statement),
         };
-        Ok(self.0.store.put_checkpoint(checkpoint).await?)
+        self.0.store.put_checkpoint(checkpoint).await
     }
 
     fn record(&self, act: &Act, stage: Stage, detail: String) -> NewAuditRecord {

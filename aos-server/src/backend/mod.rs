@@ -6,6 +6,7 @@ mod costs;
 mod llm_http;
 mod migration;
 pub mod openai;
+mod page;
 pub mod postgres;
 pub mod redis;
 pub mod sqlite;

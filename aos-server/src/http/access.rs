@@ -43,7 +43,7 @@ pub(super) fn auditing<const N: usize>(scope: Scope, routes: [Route; N]) -> Rout
 fn guarded<const N: usize>(scope: Scope, routes: [Route; N], is_audited: bool) -> Routes {
     routes.into_iter().fold(OpenApiRouter::new(), |router, (schemas, mut paths, mut methods)| {
         if is_audited {
-            let changing: Operations = paths.paths.values_mut().flat_map(changing).collect();
+            let changing: Operations = paths.paths.values().flat_map(changing).collect();
             methods = methods.route_layer(from_fn(move |request, next| audited(Arc::clone(&changing), request, next)));
         }
         paths.paths.values_mut().flat_map(operations).for_each(|operation| {
@@ -71,7 +71,7 @@ pub(super) fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Opera
 }
 
 /// The operations of a path that change something, by their names.
-fn changing(item: &mut PathItem) -> impl Iterator<Item = (Method, String)> {
+fn changing(item: &PathItem) -> impl Iterator<Item = (Method, String)> {
     let methods = [
         (Method::POST, &item.post),
         (Method::PUT, &item.put),

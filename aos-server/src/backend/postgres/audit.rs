@@ -11,6 +11,7 @@ use sqlx::postgres::PgRow;
 use super::row::{millis, readable, timestamp};
 use super::session::Pool;
 use super::{Postgres, Stop};
+use crate::backend::page::{limit, number, order};
 
 impl AuditStore for Postgres {
     fn append(&self, record: NewAuditRecord) -> BoxFuture<'_, Result<AuditRecord, StoreError>> {
@@ -125,18 +126,6 @@ async fn follow(pool: &Pool, record: NewAuditRecord) -> Result<Option<AuditRecor
         .execute(pool)
         .await?;
     Ok((done.rows_affected() == 1).then_some(record))
-}
-
-const fn order(page: Page) -> &'static str {
-    if page.newest_first { "DESC" } else { "ASC" }
-}
-
-fn number(seq: u64) -> i64 {
-    i64::try_from(seq).unwrap_or(i64::MAX)
-}
-
-fn limit(page: Page) -> i64 {
-    i64::try_from(page.limit).unwrap_or(i64::MAX)
 }
 
 fn checkpoint(tenant: &TenantId, row: &PgRow) -> Result<Checkpoint, Stop> {

@@ -10,6 +10,7 @@ use rusqlite::{Connection, Row, params};
 use super::Sqlite;
 use super::error::Stop;
 use super::row::{millis, timestamp};
+use crate::backend::page::{limit, number, order};
 
 /// The columns that [`record`] reads, in its order.
 const COLUMNS: &str = "seq, at, stage, actor, action, subject, detail, request_id, before, hash";
@@ -25,7 +26,7 @@ impl AuditStore for Sqlite {
             let NewAuditRecord { tenant, stage, actor, action, subject, detail, request_id } = &record.new;
             tx.sql(sql)?.execute(params![
                 tenant.as_str(),
-                record.seq.cast_signed(),
+                number(record.seq),
                 millis(record.at),
                 stage.as_str(),
                 actor,
@@ -115,18 +116,6 @@ impl AuditStore for Sqlite {
             Ok(checkpoints.collect::<Result<_, _>>()?)
         }))
     }
-}
-
-const fn order(page: Page) -> &'static str {
-    if page.newest_first { "DESC" } else { "ASC" }
-}
-
-fn number(seq: u64) -> i64 {
-    i64::try_from(seq).unwrap_or(i64::MAX)
-}
-
-fn limit(page: Page) -> i64 {
-    i64::try_from(page.limit).unwrap_or(i64::MAX)
 }
 
 fn last(conn: &Connection, tenant: &TenantId) -> Result<Option<AuditRecord>, Stop> {
