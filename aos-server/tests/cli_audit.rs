@@ -99,6 +99,11 @@ fn a_log_is_searched_and_whole() {
     let verdict = log.verify(&["--public-key", "audit.pub", "-o", "json"]).exits(0).json();
     assert_eq!((&verdict["records"], &verdict["checkpoints"]), (&4.into(), &2.into()), "{verdict}");
     log.verify(&["--public-key", "other.pub"]).exits(1).prints("broken: none of 4 record(s) is signed by 19bf44");
+    let reason = "a long\nstory ".repeat(50);
+    log.aos(&["switch", "on", "pause_claims", "--reason", &reason]).exits(0);
+    let found = log.aos(&["audit", "search", "--stage", "asked", "--limit", "1"]).exits(0);
+    assert_eq!(found.out.lines().count(), 1, "{}", found.out);
+    assert!(found.out.len() < 400 && found.out.trim_end().ends_with('…'), "{}", found.out);
     log.aos(&["audit", "top-cost"]).exits(0).prints("no calls");
 }
 

@@ -16,6 +16,9 @@ use crate::cli::{AuditArgs, AuditCommand, SearchArgs};
 /// How much of the log is asked for at a time.
 const PAGE: usize = 1_000;
 
+/// How much of a record's detail a line shows, in bytes; `-o json` has all of it.
+const SHOWN: usize = 200;
+
 pub async fn run(ui: &Ui, client: &Client, args: AuditArgs) -> CommandResult {
     match args.command {
         AuditCommand::Search(search_args) => search(ui, client, search_args).await,
@@ -62,8 +65,13 @@ fn line(out: &mut dyn Write, record: &Value) -> io::Result<()> {
     let stage = styled(style, format_args!("{:<6}", field("stage")));
     write!(out, "{:>6}  {}  {stage}  {}", record["seq"].to_string(), field("at"), field("actor"))?;
     write!(out, "  {}  {}", field("action"), field("subject"))?;
-    if !field("detail").is_empty() {
-        write!(out, "  {}", styled(ui::DIM, field("detail").escape_debug().to_string().replace("\\\"", "\"")))?;
+    let detail = field("detail");
+    if !detail.is_empty() {
+        let (begin, end) = detail.split_at(detail.floor_char_boundary(SHOWN));
+        // One line, whatever is in it.
+        let begin = begin.escape_debug().to_string().replace("\\\"", "\"");
+        let more = if end.is_empty() { "" } else { "…" };
+        write!(out, "  {}", styled(ui::DIM, format_args!("{begin}{more}")))?;
     }
     writeln!(out)
 }
